@@ -1,0 +1,40 @@
+"""What every room stands on: errors and exit codes, quantities with units, safe files, strict decoding."""
+
+from fednas.common.decoding import decode_json, decode_toml, encode_json, load_json, load_toml
+from fednas.common.errors import ContractError, ExitCode, FednasError
+from fednas.common.files import make_folder, read_bytes, read_text, replacing, sha256_of, write_atomic
+from fednas.common.names import unknown_name
+from fednas.common.quantities import (
+    format_bytes,
+    format_count,
+    format_latency_ms,
+    parse_bytes,
+    parse_count,
+    parse_latency_ms,
+    parse_share,
+)
+
+__all__ = [
+    "ContractError",
+    "ExitCode",
+    "FednasError",
+    "decode_json",
+    "decode_toml",
+    "encode_json",
+    "format_bytes",
+    "format_count",
+    "format_latency_ms",
+    "load_json",
+    "load_toml",
+    "make_folder",
+    "parse_bytes",
+    "parse_count",
+    "parse_latency_ms",
+    "parse_share",
+    "read_bytes",
+    "read_text",
+    "replacing",
+    "sha256_of",
+    "unknown_name",
+    "write_atomic",
+]

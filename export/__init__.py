@@ -1,0 +1,1 @@
+"""An edge export toolchain for federated neural architecture search."""

@@ -1,0 +1,95 @@
+"""How every command speaks: one JSON document or a text on stdout; progress and warnings on stderr."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+from tabulate import tabulate
+
+from fednas.common import encode_json
+
+WIDTH = 100
+"""Columns that every table fits."""
+
+
+@dataclass(slots=True)
+class Settings:
+    """The global options of this process."""
+
+    json: bool = False
+    quiet: bool = False
+
+
+settings = Settings()
+
+
+def emit(document: object, text: str) -> None:
+    """Print the result of a command: ``document`` as JSON with ``--json``, else ``text``."""
+    sys.stdout.write(encode_json(document) if settings.json else text.rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Say something that is not the result: to stderr, unless ``--quiet``."""
+    if not settings.quiet:
+        print(text, file=sys.stderr)  # noqa: T201 - this is the one place that prints
+
+
+def warn(text: str) -> None:
+    """Say what the user must know even with ``--quiet``."""
+    print(f"warning: {text}", file=sys.stderr)  # noqa: T201
+
+
+def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, align: Sequence[str] | None = None) -> str:
+    """A plain table; wide text columns are wrapped so that it fits `WIDTH` columns."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    return tabulate(
+        cells,
+        headers=headers,
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=align if cells else None,
+        maxcolwidths=_column_widths(cells, headers),
+    )
+
+
+def _column_widths(cells: list[list[str]], headers: Sequence[str]) -> list[int | None] | None:
+    widths = [max([len(h), *(len(row[i]) for row in cells)]) for i, h in enumerate(headers)]
+    excess = sum(widths) + 2 * (len(widths) - 1) - WIDTH
+    if excess <= 0:
+        return None
+    widest = widths.index(max(widths))
+    limits: list[int | None] = [None] * len(widths)
+    limits[widest] = max(20, widths[widest] - excess)
+    return limits
+
+
+class Progress(Protocol):
+    """Reports how far a long job is."""
+
+    def __call__(self, done: float, total: float, what: str = "") -> None:
+        """``done`` of ``total`` units are finished."""
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Progress]:
+    """A progress bar on stderr; silent when stderr is no terminal or with ``--quiet``."""
+    if settings.quiet or not sys.stderr.isatty():
+        yield lambda _done, _total, _what="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[what]}"), TimeRemainingColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=None, what="")
+        yield lambda done, total, what="": bars.update(task, completed=done, total=total, what=what)
+
+
+def as_json(value: object) -> object:
+    """Plain JSON values of dataclasses and structures."""
+    return msgspec.to_builtins(value)

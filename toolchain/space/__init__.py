@@ -1,0 +1,26 @@
+"""Search space, architectures, their exact cost and their zero-cost fitness (method sections 1 to 3)."""
+
+from fednas.toolchain.space.architecture import (
+    Architecture,
+    architecture_from_cells,
+    architecture_from_genes,
+    architecture_from_json,
+    largest_architecture,
+    smallest_architecture,
+)
+from fednas.toolchain.space.blocks import blocks_of, distinct_blocks
+from fednas.toolchain.space.search_space import Accounting, SearchSpace, load_space
+
+__all__ = [
+    "Accounting",
+    "Architecture",
+    "SearchSpace",
+    "architecture_from_cells",
+    "architecture_from_genes",
+    "architecture_from_json",
+    "blocks_of",
+    "distinct_blocks",
+    "largest_architecture",
+    "load_space",
+    "smallest_architecture",
+]
