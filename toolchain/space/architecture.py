@@ -1,14 +1,16 @@
 """An architecture: one subnet of a search space, in canonical form."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
 from fednas.common import FednasError, decode_json
 from fednas.toolchain.space.search_space import SearchSpace
+
+
+T = TypeVar("T")
 
 
 class ArchitectureJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,17 +86,18 @@ def architecture_from_json(space: SearchSpace, text: str | bytes, what: str) -> 
         raise FednasError(f"{what}: {err.message}", hint=err.hint) from err
 
 
-def architecture_from_cells(space: SearchSpace, cells: Mapping[str, Any]) -> Architecture:
+def architecture_from_cells(space: SearchSpace, cells: Mapping[str, str | None]) -> Architecture:
     """From CSV cells d, e and w_indices, each a list written as JSON or as a Python literal."""
-    lists = {}
-    for key in ("d", "e", "w_indices"):
-        try:
-            lists[key] = msgspec.convert(json.loads(cells[key]), list[float] if key == "e" else list[int])
-        except (KeyError, TypeError, ValueError) as err:
-            shown = cells.get(key)
-            message = f"column {key} holds {shown!r}; it must hold a list of numbers such as [0, 1]"
-            raise FednasError(message, hint="columns d, e and w_indices make an architecture") from err
-    return architecture_from_genes(space, lists["d"], lists["e"], lists["w_indices"])
+    d, w_indices = (_cell(cells, key, list[int]) for key in ("d", "w_indices"))
+    return architecture_from_genes(space, d, _cell(cells, "e", list[float]), w_indices)
+
+
+def _cell(cells: Mapping[str, str | None], key: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(cells.get(key) or "", type=kind)
+    except msgspec.DecodeError as err:
+        message = f"column {key} holds {cells.get(key)!r}; it must hold a list of numbers such as [0, 1]"
+        raise FednasError(message, hint="columns d, e and w_indices make an architecture") from err
 
 
 def _check_range(name: str, genes: Sequence[int], highest: int) -> None:

@@ -1,5 +1,6 @@
 """The search space: which networks exist. Read from the published DeepFedNAS configuration files as they are."""
 
+import itertools
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -78,7 +79,7 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise _bad(key, [], "at least one value")
         if not all(0 < choice < 1e3 for choice in choices):
             raise _bad(key, list(choices), "numbers above 0")
-        if any(high <= low for low, high in zip(choices, choices[1:], strict=False)):
+        if any(high <= low for low, high in itertools.pairwise(choices)):
             raise _bad(
                 key,
                 list(choices),
