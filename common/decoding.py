@@ -38,6 +38,14 @@ def decode_toml(data: bytes | str, kind: type[T], what: str) -> T:
         raise _decoding_error(err, kind, what) from err
 
 
+def convert(value: object, kind: type[T], what: str) -> T:
+    """A decoded value (of dicts, lists and scalars) as a ``kind``, checked as strictly as `decode_json` does."""
+    try:
+        return msgspec.convert(value, type=kind)
+    except msgspec.ValidationError as err:
+        raise _decoding_error(err, kind, what) from err
+
+
 def load_json(path: Path, kind: type[T], what: str) -> T:
     """`decode_json` of a file."""
     return decode_json(read_bytes(path, what), kind, f"{what} {path}")
