@@ -1,6 +1,6 @@
 """What every room stands on: errors and exit codes, quantities with units, safe files, strict decoding."""
 
-from fednas.common.decoding import decode_json, decode_toml, encode_json, load_json, load_toml
+from fednas.common.decoding import convert, decode_json, decode_toml, encode_json, load_json, load_toml
 from fednas.common.errors import ContractError, ExitCode, FednasError
 from fednas.common.files import make_folder, read_bytes, read_text, replacing, sha256_of, write_atomic
 from fednas.common.names import unknown_name
@@ -18,6 +18,7 @@ __all__ = [
     "ContractError",
     "ExitCode",
     "FednasError",
+    "convert",
     "decode_json",
     "decode_toml",
     "encode_json",
