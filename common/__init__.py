@@ -2,7 +2,8 @@
 
 from fednas.common.decoding import convert, decode_json, decode_toml, encode_json, load_json, load_toml
 from fednas.common.errors import ContractError, ExitCode, FednasError
-from fednas.common.files import make_folder, read_bytes, read_text, replacing, sha256_of, write_atomic
+from fednas.common.extras import import_extra
+from fednas.common.files import file_errors, make_folder, read_bytes, read_text, replacing, sha256_of, write_atomic
 from fednas.common.names import unknown_name
 from fednas.common.quantities import (
     format_bytes,
@@ -22,9 +23,11 @@ __all__ = [
     "decode_json",
     "decode_toml",
     "encode_json",
+    "file_errors",
     "format_bytes",
     "format_count",
     "format_latency_ms",
+    "import_extra",
     "load_json",
     "load_toml",
     "make_folder",

@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Use it where a library insists on writing the file itself. Errors are those of `write_atomic`.
     """
-    with _file_errors(path):
+    with file_errors(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         os.close(handle)
         scratch = Path(name)
@@ -69,7 +69,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def make_folder(path: Path, what: str) -> None:
     """Create ``path`` and its parents; raises `FednasError` if it is a file or cannot be made."""
-    with _file_errors(path, what):
+    with file_errors(path, what):
         path.mkdir(parents=True, exist_ok=True)
     if not os.access(path, os.W_OK | os.X_OK):
         raise FednasError(f"{what} {path} is not writable", hint="choose another folder or mend its rights")
@@ -82,7 +82,8 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
-def _file_errors(path: Path, what: str = "file") -> Iterator[None]:
+def file_errors(path: Path, what: str = "file") -> Iterator[None]:
+    """Turn the system's errors about ``path`` into one clear line (`FednasError`)."""
     try:
         yield
     except (FileExistsError, NotADirectoryError) as err:
