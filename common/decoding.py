@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -65,18 +65,31 @@ def _decoding_error(err: Exception, kind: type[object], what: str) -> FednasErro
     match = _UNKNOWN_FIELD.search(str(err))
     if match is None:
         return FednasError(f"{what}: {_sentence(err)}", hint="mend the file and try again")
-    place = f" (at {match[2].lstrip('.')})" if match[2] else ""
-    known = _known_fields(kind) if not match[2] else ()
+    path = (match[2] or "").lstrip(".")
+    place = f" (at {path})" if path else ""
+    known = _fields_at(kind, path)
     if known:
-        return FednasError(f"{what}: {unknown_name('key', match[1], known)}", hint="remove or correct the key")
+        return FednasError(f"{what}: {unknown_name('key', match[1], known)}{place}", hint="remove or correct the key")
     return FednasError(f"{what}: unknown key {match[1]!r}{place}", hint="remove or correct the key")
 
 
-def _known_fields(kind: type[object]) -> tuple[str, ...]:
-    try:
-        return tuple(field.encode_name for field in msgspec.structs.fields(kind))  # type: ignore[arg-type]
-    except TypeError:
-        return ()
+def _fields_at(kind: object, path: str) -> tuple[str, ...]:
+    """The keys that the structure at ``path`` (such as ``a.b[...].c``) inside ``kind`` knows."""
+    for step in re.findall(r"\w+|\[[^\]]*\]", path):
+        if step.startswith("["):
+            kind = next((each for each in reversed(get_args(kind)) if each is not ...), None)
+        else:
+            types = {field.encode_name: field.type for field in _fields(kind)}
+            kind = types.get(step)
+        if get_origin(kind) not in (list, tuple, dict):
+            kind = next((each for each in get_args(kind) if _fields(each)), kind)  # X of `X | None`
+    return tuple(field.encode_name for field in _fields(kind))
+
+
+def _fields(kind: object) -> tuple[msgspec.structs.FieldInfo, ...]:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return msgspec.structs.fields(kind)
+    return ()
 
 
 def _sentence(err: Exception) -> str:

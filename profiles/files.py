@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from fednas.common import FednasError, convert, decode_toml
-from fednas.profiles.profile import DeviceProfile, Figure, TensorRT, check_evidence
+from fednas.profiles.profile import DeviceProfile, Figure, TensorRT
 
 _GIB = 2**30
 
@@ -81,9 +81,8 @@ def profiles_from_toml(text: bytes, what: str, origin: str) -> list[DeviceProfil
 
 
 def _profile(form: DeviceForm, family: str, origin: str) -> DeviceProfile:
-    memory = form.memory
-    if memory is not None:
-        check_evidence(memory.evidence, memory.source)
+    memory = None if form.memory is None else _figure("memory", form.memory)
+    dram = None if form.dram_gb_per_s is None else _figure("dram_gb_per_s", form.dram_gb_per_s)
     return DeviceProfile(
         name=form.name,
         title=form.title,
@@ -93,13 +92,13 @@ def _profile(form: DeviceForm, family: str, origin: str) -> DeviceProfile:
         runtime_version=form.runtime_version,
         onnx_opset=form.onnx_opset,
         precisions=form.precisions,
-        memory_bytes=None if memory is None else round(memory.gib * _GIB),
+        memory_bytes=None if memory is None else round(memory.value * _GIB),
         memory_source="" if memory is None else f"{memory.evidence}: {memory.source}",
         peak_tera_macs_per_s={
             precision: _figure(f"peak_tera_macs_per_s.{precision}", figure)
             for precision, figure in form.peak_tera_macs_per_s.items()
         },
-        dram_gb_per_s=None if form.dram_gb_per_s is None else _figure("dram_gb_per_s", form.dram_gb_per_s),
+        dram_gb_per_s=dram,
         tensorrt=None if form.tensorrt is None else TensorRT(**msgspec.structs.asdict(form.tensorrt)),
         power_modes=form.power_modes,
         aliases=form.aliases,
@@ -108,8 +107,9 @@ def _profile(form: DeviceForm, family: str, origin: str) -> DeviceProfile:
     )
 
 
-def _figure(key: str, form: FigureForm) -> Figure:
+def _figure(key: str, form: FigureForm | MemoryForm) -> Figure:
+    value = form.gib if isinstance(form, MemoryForm) else form.value
     try:
-        return Figure(value=form.value, evidence=form.evidence, source=form.source)
+        return Figure(value=value, evidence=form.evidence, source=form.source)
     except FednasError as err:
         raise FednasError(f"key {key}: {err.message}") from err
