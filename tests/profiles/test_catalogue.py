@@ -81,7 +81,7 @@ def test_peaks_equal_hand_worked_values(name: str, precision: str, tera_macs: fl
 
 def test_what_a_device_cannot_do_is_not_claimed() -> None:
     assert find_profile("jetson-nano").precisions == ("fp32", "fp16")
-    assert find_profile("tx2").precisions == ("fp32", "fp16")
+    assert find_profile("jetson-tx2").precisions == ("fp32", "fp16")
     assert find_profile("rpi4").precisions == ("fp32", "int8")
     assert "int8" not in find_profile("rpi4").peak_tera_macs_per_s
     assert find_profile("jetson-thor").peak_tera_macs_per_s["int8"].evidence == "assumed"
