@@ -1,0 +1,84 @@
+"""Images in memory: raw pixels, labels, class names and the three parts of a data set."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fednas.common import ContractError, FednasError
+from fednas.toolchain.data.preprocessing import Array, Preprocessing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledImages:
+    """Raw images and their classes."""
+
+    images: Array
+    """(N, channels, height, width), uint8 or float, values 0 .. ``Preprocessing.value_range_max``."""
+    labels: NDArray[np.int64]
+    """(N,), indices of class names."""
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.labels.shape != (len(self.images),):
+            raise ContractError(f"images {self.images.shape} do not fit labels {self.labels.shape}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.int64]) -> "LabelledImages":
+        """These images, in this order."""
+        return LabelledImages(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageData:
+    """A data set. Choices are made on ``validation``; ``test`` is read for reports only (method Q28)."""
+
+    name: str
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    train: LabelledImages
+    validation: LabelledImages
+    """Held out of the training data, unless the data set brings its own."""
+    test: LabelledImages
+
+    def __post_init__(self) -> None:
+        wanted = (self.preprocessing.channels, self.preprocessing.height, self.preprocessing.width)
+        for part, content in (("training", self.train), ("validation", self.validation), ("test", self.test)):
+            if not len(content):
+                raise FednasError(f"data set {self.name} has no {part} images", hint="check its folders")
+            if content.images.shape[1:] != wanted:
+                raise FednasError(
+                    f"{part} images of {self.name} have shape {content.images.shape[1:]} "
+                    f"(channels, height, width), but {wanted} is needed",
+                    hint="bring all images to one shape",
+                )
+            self._check_labels(part, content.labels)
+
+    def _check_labels(self, part: str, labels: NDArray[np.int64]) -> None:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= len(self.class_names):
+            raise FednasError(
+                f"{part} labels of {self.name} run from {low} to {high}; "
+                f"its {len(self.class_names)} classes allow 0 to {len(self.class_names) - 1}",
+                hint="number the classes from 0",
+            )
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> "ImageData":
+        """The same images, prepared as a trained network wants them; raises `FednasError` if they cannot be."""
+        return replace(self, preprocessing=preprocessing)
+
+    def check_fits(self, channels: int, side: int, classes: int) -> None:
+        """Raise `FednasError` unless a network with these input channels, side and classes can read it."""
+        own = self.preprocessing
+        if (own.channels, own.height, own.width) != (channels, side, side):
+            raise FednasError(
+                f"data set {self.name} has {own.channels}x{own.height}x{own.width} images, "
+                f"but the network reads {channels}x{side}x{side}",
+                hint="use the data that the network was made for, or another search space",
+            )
+        if len(self.class_names) != classes:
+            raise FednasError(
+                f"data set {self.name} has {len(self.class_names)} classes, but the network has {classes}",
+                hint="use the data that the network was made for, or another search space",
+            )
