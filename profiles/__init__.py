@@ -1,7 +1,7 @@
 """What a device is."""
 
 from fednas.profiles.catalogue import LOCAL, USER_FOLDER_VARIABLE, find_profile, load_profiles
-from fednas.profiles.local_machine import Machine, installed_version, this_machine, usable_threads
+from fednas.profiles.local_machine import LocalMachine, installed_version, this_machine, usable_threads
 from fednas.profiles.profile import EVIDENCE, PRECISIONS, RUNTIMES, DeviceProfile, Figure, TensorRT
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "USER_FOLDER_VARIABLE",
     "DeviceProfile",
     "Figure",
-    "Machine",
+    "LocalMachine",
     "TensorRT",
     "find_profile",
     "installed_version",

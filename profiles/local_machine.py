@@ -19,7 +19,7 @@ _DOT_PRODUCT = {"avx512_vnni", "avx_vnni", "asimddp"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class LocalMachine:
     """What the operating system reports; None and empty where it does not."""
 
     model: str
@@ -39,11 +39,11 @@ class Machine:
         return -(-self.threads // self.threads_per_core)
 
 
-def this_machine() -> Machine:
+def this_machine() -> LocalMachine:
     """Read it; never raises: what cannot be read is left out."""
     fields = _cpuinfo()
     clock_ghz, clock_source = _clock(fields)
-    return Machine(
+    return LocalMachine(
         model=_model(fields),
         threads=usable_threads(),
         threads_per_core=_threads_per_core(fields),
@@ -55,7 +55,7 @@ def this_machine() -> Machine:
     )
 
 
-def with_local_facts(profile: DeviceProfile, machine: Machine | None = None) -> DeviceProfile:
+def with_local_facts(profile: DeviceProfile, machine: LocalMachine | None = None) -> DeviceProfile:
     """``profile`` with the facts of ``machine`` (this one, unless given)."""
     machine = machine or this_machine()
     peaks = peaks_of(machine)
@@ -74,7 +74,7 @@ def with_local_facts(profile: DeviceProfile, machine: Machine | None = None) -> 
     )
 
 
-def peaks_of(machine: Machine) -> Mapping[str, Figure]:
+def peaks_of(machine: LocalMachine) -> Mapping[str, Figure]:
     """Dense peak of all usable cores, in tera-MACs a second; empty where clock or instructions are unknown."""
     known = _macs_per_clock(machine)
     if known is None or machine.clock_ghz is None:
@@ -105,7 +105,7 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def _macs_per_clock(machine: Machine) -> tuple[int, str] | None:
+def _macs_per_clock(machine: LocalMachine) -> tuple[int, str] | None:
     """fp32 multiply-accumulates that one core starts in a clock: vector lanes times two units."""
     features = machine.features
     if "avx512f" in features and machine.vendor != "AuthenticAMD":

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from fednas.profiles import Machine, find_profile, this_machine
+from fednas.profiles import LocalMachine, find_profile, this_machine
 from fednas.profiles.local_machine import peaks_of, with_local_facts
 
-MACHINE = Machine(
+MACHINE = LocalMachine(
     model="test",
     threads=8,
     threads_per_core=2,
