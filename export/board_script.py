@@ -1,0 +1,63 @@
+"""The script that builds and measures a TensorRT engine on the board itself."""
+
+import importlib.resources
+import re
+import string
+from dataclasses import dataclass
+
+from fednas.common import ContractError, FednasError
+
+BUILD_SCRIPT = "build_engine.sh"
+_SAFE = re.compile(r"[A-Za-z0-9._]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRange:
+    """Batch sizes that an engine accepts, and the one that it is tuned for."""
+
+    smallest: int = 1
+    tuned: int = 1
+    largest: int = 8
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.smallest <= self.tuned <= self.largest:
+            raise FednasError(
+                f"batch sizes {self.smallest}, {self.tuned}, {self.largest} are not in order",
+                hint="give the smallest, the one to tune for, and the largest, from 1 up",
+            )
+
+
+def build_script(
+    *,
+    model_file: str,
+    sha256: str,
+    opset: int,
+    precision: str,
+    input_name: str,
+    input_shape: tuple[int, int, int],
+    batches: BatchRange = BatchRange(),
+) -> str:
+    """The POSIX shell script for one model file; ``input_shape`` is (channels, height, width)."""
+    values = {
+        "model": model_file,
+        "stem": model_file.removesuffix(".onnx"),
+        "sha256": sha256,
+        "opset": str(opset),
+        "precision": precision,
+        "input": input_name,
+        "shape": "x".join(str(side) for side in input_shape),
+        "smallest": str(batches.smallest),
+        "tuned": str(batches.tuned),
+        "largest": str(batches.largest),
+    }
+    for key, value in values.items():
+        # The values go into a shell script unquoted.
+        if not _SAFE.fullmatch(value):
+            raise ContractError(f"{key} {value!r} cannot stand in a shell script")
+    template = importlib.resources.files("fednas.export").joinpath(f"{BUILD_SCRIPT}.in").read_text("utf-8")
+    return _AtTemplate(template).substitute(values)
+
+
+class _AtTemplate(string.Template):
+    # The shell needs the dollar for itself.
+    delimiter = "@"

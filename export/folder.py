@@ -1,0 +1,167 @@
+"""The shipped folder on disk: staged beside its place, published in one step, read back with suspicion."""
+
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from fednas.common import ContractError, FednasError, decode_json, file_errors, make_folder, read_bytes, sha256_of
+from fednas.export.manifest import MANIFEST_FILE, SCHEMA, Manifest, ShippedFile
+
+MAX_MANIFEST_BYTES = 16 * 2**20
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_BOARD_OUTPUT = re.compile(r"model\.\w+\.(plan|build\.log|bench\.log|times\.json)|timing-[\w.]+\.cache")
+"""What the build script writes on the board: made from our files, so replaced with them."""
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a shipped folder.
+
+    Raises `FednasError` if it is not a folder of ours, has another schema, holds unknown keys, or names files
+    that do not lie directly in the folder.
+    """
+    path = folder / MANIFEST_FILE
+    if not folder.is_dir():
+        raise FednasError(f"{folder} is not a folder", hint="name a folder that fednas-export wrote")
+    if not path.is_file():
+        raise FednasError(
+            f"{folder} holds no {MANIFEST_FILE}, so it was not written by fednas-export",
+            hint="name the folder of a device, or the folder that holds them",
+        )
+    what = f"manifest {path}"
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise FednasError(f"{what} is larger than {MAX_MANIFEST_BYTES} bytes; it is not one of ours")
+    content = read_bytes(path, "manifest")
+    found = decode_json(content, _SchemaOnly, what).schema
+    if found != SCHEMA:
+        raise FednasError(
+            f"{what} has schema {found}, this version reads {SCHEMA}", hint="use the version that wrote it"
+        )
+    manifest = decode_json(content, Manifest, what)
+    _check_names(manifest, what)
+    return manifest
+
+
+def _check_names(manifest: Manifest, what: str) -> None:
+    listed = [file.name for file in manifest.files]
+    for name in [*listed, *(model.file for model in manifest.models), manifest.test_vectors.file]:
+        if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST_FILE:
+            raise FednasError(f"{what} names the file {name!r}; only plain names inside the folder are allowed")
+        if name not in listed:
+            raise FednasError(f"{what} names {name!r}, but does not list it among its files")
+    if len(set(listed)) != len(listed):
+        raise FednasError(f"{what} lists a file twice")
+    if not manifest.models:
+        raise FednasError(f"{what} names no model")
+
+
+def shipped_path(folder: Path, name: str) -> Path:
+    """Path of a listed file, which must be a regular file in the folder and no link; raises `FednasError`."""
+    path = folder / name
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError as err:
+        hint = "copy the folder again, completely"
+        raise FednasError(f"{folder} lacks {name}, which its manifest names", hint=hint) from err
+    if not stat.S_ISREG(mode):
+        raise FednasError(f"{path} is a link or no regular file, so it is not trusted")
+    return path
+
+
+def foreign_files(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Names in the folder that neither we nor the board's build script wrote, sorted."""
+    ours = {MANIFEST_FILE, *(file.name for file in manifest.files)}
+    names = sorted(entry.name for entry in folder.iterdir())
+    return tuple(name for name in names if name not in ours and not _BOARD_OUTPUT.fullmatch(name))
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target`` that takes its place when the block ends without an exception.
+
+    Whatever interrupts the block (an error, Ctrl-C, a full disk) leaves ``target`` as it was and nothing else
+    behind. An existing ``target`` is replaced only if it is empty or a shipped folder without foreign files.
+    Raises `FednasError` before any work if that is not so, or if the parent is not writable.
+    """
+    _require_replaceable(target)
+    with _parent_made(target.parent):
+        # A plain mkdir, unlike tempfile's, gives the folder the rights that the user's umask asks for.
+        staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with file_errors(target, "output folder"):
+                staging.mkdir()
+            yield staging
+            if not (staging / MANIFEST_FILE).is_file():
+                raise ContractError(f"{target} was staged without a manifest")
+            with file_errors(target, "output folder"):
+                _put_in_place(staging, target)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def listed_files(folder: Path) -> tuple[ShippedFile, ...]:
+    """Every file in the folder with hash and size, by name."""
+    return tuple(
+        ShippedFile(name=path.name, sha256=sha256_of(path), size_bytes=path.stat().st_size)
+        for path in sorted(folder.iterdir())
+    )
+
+
+def _require_replaceable(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise FednasError(f"output folder {target} is a file or a link", hint="choose another --out")
+    if not target.exists():
+        return
+    with file_errors(target, "output folder"):
+        empty = not any(target.iterdir())
+    if empty:
+        return
+    refused = "and is never overwritten"
+    try:
+        foreign = foreign_files(target, read_manifest(target))
+    except FednasError as err:
+        hint = "choose another --out or empty it"
+        raise FednasError(f"output folder {target} holds something else {refused}: {err.message}", hint=hint) from err
+    if foreign:
+        raise FednasError(
+            f"output folder {target} holds {', '.join(foreign[:3])}, which fednas-export did not write, {refused}",
+            hint="move it away or choose another --out",
+        )
+
+
+@contextmanager
+def _parent_made(parent: Path) -> Iterator[None]:
+    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    make_folder(parent, "output folder")
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            # Somebody else may have put something there meanwhile.
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _put_in_place(staging: Path, target: Path) -> None:
+    if not target.exists():
+        staging.rename(target)
+        return
+    # A folder cannot be renamed over a full one: the old one steps aside, and comes back if the new one fails.
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+    target.rename(aside)
+    try:
+        staging.rename(target)
+    except BaseException:
+        aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

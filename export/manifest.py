@@ -1,0 +1,258 @@
+"""The manifest of a shipped folder: what was shipped, why, and what was proven about it."""
+
+import datetime
+import platform
+from typing import Any, Literal, Self
+
+from fednas.common import ContractError
+from fednas.export.evidence import ArtefactEvidence, Precision
+from fednas.export.onnx_file import OnnxFile
+from fednas.export.records import Record
+from fednas.profiles import DeviceProfile, installed_version
+
+SCHEMA = 1
+MANIFEST_FILE = "manifest.json"
+Status = Literal["verified", "rejected", "unverified"]
+Verdict = Literal["met", "missed", "cannot tell"]
+
+
+class Device(Record, frozen=True, kw_only=True):
+    """The device that the folder is for."""
+
+    name: str
+    title: str
+    runtime: str
+    runtime_version: str
+    onnx_opset: int
+    """What the device reads for certain, and so what was exported."""
+
+    @classmethod
+    def from_profile(cls, profile: DeviceProfile) -> Self:
+        """The part of a profile that a shipped folder must know."""
+        return cls(
+            name=profile.name,
+            title=profile.title,
+            runtime=profile.runtime,
+            runtime_version=profile.runtime_version,
+            onnx_opset=profile.onnx_opset,
+        )
+
+
+class Supernet(Record, frozen=True, kw_only=True):
+    """Where the weights came from."""
+
+    name: str
+    """File name or ``embedded``; never a path of the machine that exported."""
+    sha256: str
+    """Of the supernet file."""
+
+
+class Search(Record, frozen=True, kw_only=True):
+    """How the architecture was found."""
+
+    method: str
+    status: str
+    """``optimal`` (proven) or ``feasible``."""
+    upper_bound: float | None
+    """No architecture within the budgets has a higher fitness than this."""
+    gap: float | None
+    """Relative distance between that bound and the fitness found; 0 when proven optimal."""
+
+
+class Budget(Record, frozen=True, kw_only=True):
+    """One budget that was asked for, and what came of it."""
+
+    quantity: str
+    """Such as ``latency``, ``macs``, ``params`` or ``size``."""
+    unit: str
+    """Such as ``ms`` or ``bytes``; empty for plain counts."""
+    limit: float
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    basis: str
+    """What the value rests on: ``measured``, ``predicted``, ``estimated`` or ``exact``."""
+    verdict: Verdict
+
+
+class Table(Record, frozen=True, kw_only=True):
+    """The latency table that a prediction rests on."""
+
+    name: str
+    sha256: str | None
+    """Null for an estimate, which has no file."""
+    kind: Literal["measured", "estimate"]
+
+
+class PredictedLatency(Record, frozen=True, kw_only=True):
+    """Latency of one image as the table predicts it."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    coverage: float
+    """Share of networks whose true latency the interval is meant to hold."""
+
+
+class MeasuredLatency(Record, frozen=True, kw_only=True):
+    """Latency of one image of the exported file, measured on the machine that exported it."""
+
+    median_ms: float
+    low_ms: float
+    """10 % quantile."""
+    high_ms: float
+    """90 % quantile."""
+    runs: int
+    threads: int
+    runtime: str
+    machine: str
+    """Fingerprint of the machine."""
+
+
+class Latency(Record, frozen=True, kw_only=True):
+    """What is known about speed, and on what grounds."""
+
+    table: Table | None
+    predicted: PredictedLatency | None
+    measured: MeasuredLatency | None
+    not_measured_because: str
+    """Empty if it was measured."""
+
+    def __post_init__(self) -> None:
+        if (self.measured is None) != bool(self.not_measured_because):
+            raise ContractError("a latency is either measured or says why not")
+        if (self.predicted is None) != (self.table is None):
+            raise ContractError("a predicted latency and its table come together")
+
+    @property
+    def kind(self) -> Literal["measured", "estimate", "none"]:
+        """On what the prediction rests."""
+        return self.table.kind if self.table else "none"
+
+
+class Dataset(Record, frozen=True, kw_only=True):
+    """The images behind accuracy and recalibration."""
+
+    name: str
+    test_images: int
+
+
+class Recalibration(Record, frozen=True, kw_only=True):
+    """How the batch norms of the subnet were adapted to it."""
+
+    images: int
+    """Training images that passed; 0 when the batch norms were left as the supernet had them."""
+
+
+class Build(Record, frozen=True, kw_only=True):
+    """The one part of the folder that differs between two runs on the same inputs."""
+
+    created: str
+    """UTC, ISO 8601."""
+    tool_version: str
+    versions: dict[str, str]
+    """Of python, torch, onnx, onnxruntime, numpy and the platform."""
+
+
+def build_record() -> Build:
+    """Date and versions of this very run."""
+    packages = ("torch", "onnx", "onnxruntime", "numpy")
+    versions = {package: installed_version(package) or "not installed" for package in packages}
+    return Build(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        tool_version=installed_version("fednas-export") or "unknown",
+        versions={"python": platform.python_version(), **versions, "platform": platform.platform(terse=True)},
+    )
+
+
+class Model(Record, frozen=True, kw_only=True):
+    """One artefact and the evidence for it."""
+
+    precision: Precision
+    file: str
+    opset: int
+    ir_version: int
+    input_name: str
+    output_name: str
+    evidence: ArtefactEvidence
+
+    @classmethod
+    def from_onnx(cls, onnx_file: OnnxFile, precision: Precision, evidence: ArtefactEvidence) -> Self:
+        """The record of an exported file."""
+        return cls(
+            precision=precision,
+            file=onnx_file.path.name,
+            opset=onnx_file.opset,
+            ir_version=onnx_file.ir_version,
+            input_name=onnx_file.input_name,
+            output_name=onnx_file.output_name,
+            evidence=evidence,
+        )
+
+
+class TestVectors(Record, frozen=True, kw_only=True):
+    """Inputs that travel with the model, with the logits they must give."""
+
+    __test__ = False  # not a test, whatever pytest thinks of its name
+
+    file: str
+    count: int
+    inputs: Literal["real", "random"]
+    """``real`` held-out images, or ``random`` numbers where no data was given."""
+
+
+class ShippedFile(Record, frozen=True, kw_only=True):
+    """One file of the folder, so that nobody can change it unnoticed."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+class Shipment(Record, frozen=True, kw_only=True):
+    """What the caller knows about the network it ships."""
+
+    device: Device
+    architecture: dict[str, Any]
+    """JSON form of the architecture."""
+    fitness: float | None
+    macs: int
+    params: int
+    supernet: Supernet
+    search: Search | None
+    """Null: the architecture was given, not searched."""
+    budgets: tuple[Budget, ...]
+    latency: Latency
+    dataset: Dataset | None
+    """Null: exported without data, so without accuracy checks."""
+    recalibration: Recalibration
+
+
+class Header(Record, frozen=True, kw_only=True):
+    """How every document of the folder begins."""
+
+    schema: int
+    status: Status
+    reasons: tuple[str, ...]
+    """Why the status is not ``verified``; empty if it is."""
+
+
+class Manifest(Header, frozen=True, kw_only=True):
+    """``manifest.json``."""
+
+    shipment: Shipment
+    models: tuple[Model, ...]
+    test_vectors: TestVectors
+    files: tuple[ShippedFile, ...]
+    """All files of the folder but the manifest itself."""
+    build: Build
+
+
+def status_of(models: tuple[Model, ...], dataset: Dataset | None) -> tuple[Status, tuple[str, ...]]:
+    """The verdict over all models, with the reasons if it is not ``verified``."""
+    failed = tuple(f"{model.file}: {why}" for model in models for why in model.evidence.parity.reasons)
+    if failed:
+        return "rejected", failed
+    if dataset is None:
+        return "unverified", ("exported without data: accuracy was not checked, parity only on random inputs",)
+    return "verified", ()

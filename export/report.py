@@ -1,0 +1,188 @@
+"""The report of a shipped folder, for people (Markdown) and for programs (JSON)."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from fednas.common import format_bytes, format_count, format_latency_ms
+from fednas.export.evidence import Accuracy
+from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile
+from fednas.export.preprocessing import Preprocessing
+from fednas.export.usage import usage_markdown
+
+REPORT_FILE = "report.md"
+REPORT_JSON_FILE = "report.json"
+
+
+class Report(Header, frozen=True, kw_only=True):
+    """``report.json``; ``report.md`` says the same in words."""
+
+    headline: str
+    shipment: Shipment
+    models: tuple[Model, ...]
+    vector_count: int
+    not_verified: tuple[str, ...]
+    """What nobody has checked, in sentences."""
+    tool_version: str
+
+
+def headline(status: str, shipment: Shipment, models: Sequence[Model]) -> str:
+    """The result in one sentence."""
+    size = f"{format_count(shipment.macs)} MACs, {format_count(shipment.params)} parameters"
+    what = f"{shipment.device.title}: {size}"
+    accuracy = models[0].evidence.artefact_accuracy
+    if accuracy is not None:
+        what += f", top-1 accuracy {accuracy.share:.2%}"
+    if shipment.latency.predicted is not None:
+        label = "predicted" if shipment.latency.kind == "measured" else "estimated"
+        what += f", {label} latency {format_latency_ms(shipment.latency.predicted.latency_ms)}"
+    return f"{status}: {what}"
+
+
+def what_was_not_verified(shipment: Shipment, extra: Sequence[str] = ()) -> tuple[str, ...]:
+    """The gaps that follow from the facts, then those that the caller knows of."""
+    gaps = []
+    device = shipment.device
+    if shipment.dataset is None:
+        gaps.append("Accuracy: no data was given. Parity was checked on random inputs only.")
+    if shipment.latency.kind == "estimate":
+        gaps.append(f"Latency on {device.title}: the figure is an estimate from datasheets; nobody measured it.")
+    if shipment.latency.kind == "none":
+        gaps.append(f"Latency on {device.title}: no table was given, so nothing was predicted.")
+    if shipment.latency.measured is None:
+        gaps.append(f"Latency of the exported file: not measured, because {shipment.latency.not_measured_because}.")
+    if device.runtime == "tensorrt":
+        gaps.append(
+            "The TensorRT engine: parity and accuracy below are those of the ONNX file under ONNX Runtime, not of "
+            "an engine. build_engine.sh was tested against a stand-in for trtexec, never on a board."
+        )
+    return (*gaps, *extra)
+
+
+def report_markdown(report: Report, files: Sequence[ShippedFile], preprocessing: Preprocessing) -> str:
+    """The whole report; readable on its own."""
+    parts = [
+        f"# {report.shipment.device.title}\n\n**{report.headline}**",
+        *([_bullets("Why it is not verified", report.reasons)] if report.reasons else []),
+        _chosen(report.shipment),
+        _budgets(report.shipment.budgets),
+        _latency(report.shipment.latency),
+        _evidence(report.models, report.shipment),
+        _bullets("Not verified", report.not_verified or ("Nothing is left that this tool could check here.",)),
+        usage_markdown(report.shipment, report.models, preprocessing),
+        _files(files),
+        f"Made by fednas-export {report.tool_version}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _chosen(shipment: Shipment) -> str:
+    search = shipment.search
+    if search is None:
+        why = "The architecture was given by the user; nothing was searched."
+    elif search.status == "optimal":
+        why = f"No architecture of the search space within the budgets has a higher fitness ({search.method}, proven)."
+    else:
+        bound = (
+            "" if search.upper_bound is None else f" No architecture can exceed a fitness of {search.upper_bound:.6g}."
+        )
+        why = f"The best architecture that the search ({search.method}) found; not proven to be the best.{bound}"
+    recalibrated = shipment.recalibration.images
+    norms = f"recalibrated on {recalibrated} training images" if recalibrated else "left as the supernet has them"
+    rows = [
+        ("Architecture", f"`{msgspec.json.encode(shipment.architecture).decode()}`"),
+        ("Fitness", "unknown" if shipment.fitness is None else f"{shipment.fitness:.6g}"),
+        ("MACs", f"{shipment.macs:,}"),
+        ("Parameters", f"{shipment.params:,}"),
+        ("Supernet", f"{shipment.supernet.name} (SHA-256 `{shipment.supernet.sha256}`)"),
+        ("Batch norms", norms),
+    ]
+    return f"## What was chosen, and why\n\n{why}\n\n{_table(('', ''), rows)}"
+
+
+def _budgets(budgets: Sequence[Budget]) -> str:
+    if not budgets:
+        return "## Budgets\n\nNone was asked for."
+    rows = [(b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis, b.verdict) for b in budgets]
+    return f"## Budgets\n\n{_table(('Quantity', 'At most', 'Value', 'Basis', 'Verdict'), rows)}"
+
+
+def _quantity(budget: Budget, value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    if budget.unit == "ms":
+        return format_latency_ms(value)
+    return format_bytes(value) if budget.unit == "bytes" else f"{value:,.6g} {budget.unit}".strip()
+
+
+def _with_interval(budget: Budget) -> str:
+    value = _quantity(budget, budget.value)
+    if budget.low is None or budget.high is None:
+        return value
+    return f"{value} ({_quantity(budget, budget.low)} to {_quantity(budget, budget.high)})"
+
+
+def _latency(latency: Latency) -> str:
+    rows = []
+    if latency.predicted is not None and latency.table is not None:
+        predicted = latency.predicted
+        interval = f"{format_latency_ms(predicted.low_ms)} to {format_latency_ms(predicted.high_ms)}"
+        label = "predicted from a measured table" if latency.kind == "measured" else "ESTIMATE, never measured"
+        note = f"{predicted.coverage:.0%} interval; table {latency.table.name}"
+        rows.append((label, format_latency_ms(predicted.latency_ms), interval, note))
+    if latency.measured is not None:
+        measured = latency.measured
+        interval = f"{format_latency_ms(measured.low_ms)} to {format_latency_ms(measured.high_ms)}"
+        note = (
+            f"10 to 90 % of {measured.runs} runs, {measured.threads} thread(s), {measured.runtime}, {measured.machine}"
+        )
+        rows.append(("measured on the exporting machine", format_latency_ms(measured.median_ms), interval, note))
+    if not rows:
+        return f"## Latency of one image\n\nUnknown: {latency.not_measured_because}."
+    return f"## Latency of one image\n\n{_table(('Kind', 'Latency', 'Interval', 'Basis'), rows)}"
+
+
+def _evidence(models: Sequence[Model], shipment: Shipment) -> str:
+    data = shipment.dataset
+    on = "random inputs" if data is None else f"{data.test_images} held-out images of {data.name}"
+    rows = []
+    for model in models:
+        evidence = model.evidence
+        parity = evidence.parity
+        error = "not finite" if parity.max_relative_error is None else f"{parity.max_relative_error:.2g}"
+        rows.append(
+            (
+                f"`{model.file}`",
+                _accuracy(evidence.source_accuracy),
+                _accuracy(evidence.artefact_accuracy),
+                f"{error} (allowed {parity.tolerance.max_relative_error:g})",
+                f"{parity.top1_agreement:.2%}",
+                "passed" if parity.passed else "FAILED",
+            )
+        )
+    heads = ("Model", "Accuracy of the source", "Accuracy of the file", "Largest logit error", "Same class", "Verdict")
+    ran = "; ".join(sorted({model.evidence.runtime for model in models}))
+    text = (
+        f"Checked on {on} with {ran}. Accuracies are top-1 with a Wilson 95 % interval; the logit error is relative to "
+        "the largest source logit."
+    )
+    return f"## Parity and accuracy\n\n{text}\n\n{_table(heads, rows)}"
+
+
+def _accuracy(accuracy: Accuracy | None) -> str:
+    return "not checked" if accuracy is None else str(accuracy)
+
+
+def _files(files: Sequence[ShippedFile]) -> str:
+    rows = [(f"`{file.name}`", format_bytes(file.size_bytes), f"`{file.sha256}`") for file in files]
+    return f"## Files\n\n{_table(('File', 'Size', 'SHA-256'), rows)}"
+
+
+def _bullets(title: str, lines: Sequence[str]) -> str:
+    return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    # A pipe in a name must not open another column.
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

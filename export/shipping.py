@@ -1,0 +1,129 @@
+"""Fill a staged folder with everything that ships."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fednas.common import ContractError, FednasError, encode_json, sha256_of, write_atomic
+from fednas.export.board_script import BUILD_SCRIPT, build_script
+from fednas.export.folder import listed_files
+from fednas.export.manifest import (
+    MANIFEST_FILE,
+    SCHEMA,
+    Build,
+    Manifest,
+    Model,
+    Shipment,
+    TestVectors,
+    build_record,
+    status_of,
+)
+from fednas.export.preprocessing import Preprocessing
+from fednas.export.report import (
+    REPORT_FILE,
+    REPORT_JSON_FILE,
+    Report,
+    headline,
+    report_markdown,
+    what_was_not_verified,
+)
+from fednas.export.test_vectors import VECTORS_FILE, Vectors, write_vectors
+
+PREPROCESSING_FILE = "preprocessing.json"
+LABELS_FILE = "labels.txt"
+
+
+def model_file_name(precision: str) -> str:
+    """The model file of a precision."""
+    return f"model.{precision}.onnx"
+
+
+def write_contents(
+    staging: Path,
+    shipment: Shipment,
+    models: Sequence[Model],
+    *,
+    vectors: Vectors,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    not_verified: Sequence[str] = (),
+    build: Build | None = None,
+) -> Manifest:
+    """Write vectors, preprocessing, labels, build script, reports and, last, the manifest.
+
+    Args:
+        staging: the folder that `staged_folder` gave; the model files are in it already.
+        shipment: what was shipped and why.
+        models: one for each model file, with its evidence.
+        vectors: a few dozen inputs and the source's logits; random ones if the shipment has no data set.
+        preprocessing: how raw images become inputs.
+        class_names: one for each logit, in order.
+        not_verified: what the caller knows to be unchecked, beyond what follows from the shipment.
+        build: date and versions; those of this run unless given.
+    """
+    _require_consistent(staging, shipment, models, vectors, class_names)
+    write_vectors(vectors, staging / VECTORS_FILE)
+    write_atomic(staging / PREPROCESSING_FILE, encode_json(preprocessing))
+    write_atomic(staging / LABELS_FILE, labels_text(class_names))
+    if shipment.device.runtime == "tensorrt":
+        write_atomic(staging / BUILD_SCRIPT, _script(staging, models[0], preprocessing))
+        (staging / BUILD_SCRIPT).chmod(0o755)
+    build = build or build_record()
+    status, reasons = status_of(tuple(models), shipment.dataset)
+    report = Report(
+        schema=SCHEMA,
+        status=status,
+        reasons=reasons,
+        headline=headline(status, shipment, models),
+        shipment=shipment,
+        models=tuple(models),
+        vector_count=len(vectors.inputs),
+        not_verified=what_was_not_verified(shipment, not_verified),
+        tool_version=build.tool_version,
+    )
+    markdown = report_markdown(report, listed_files(staging), preprocessing)
+    write_atomic(staging / REPORT_FILE, markdown)
+    write_atomic(staging / REPORT_JSON_FILE, encode_json(report))
+    manifest = Manifest(
+        schema=SCHEMA,
+        status=status,
+        reasons=reasons,
+        shipment=shipment,
+        models=tuple(models),
+        test_vectors=TestVectors(
+            file=VECTORS_FILE, count=len(vectors.inputs), inputs="real" if vectors.real else "random"
+        ),
+        files=listed_files(staging),
+        build=build,
+    )
+    write_atomic(staging / MANIFEST_FILE, encode_json(manifest))
+    return manifest
+
+
+def labels_text(class_names: Sequence[str]) -> str:
+    """One class name a line, in the order of the logits; raises `FednasError` for a name with a line break."""
+    for name in class_names:
+        if not name or name.splitlines() != [name]:
+            raise FednasError(f"class name {name!r} is empty or has a line break", hint="rename the class")
+    return "".join(f"{name}\n" for name in class_names)
+
+
+def _script(staging: Path, model: Model, preprocessing: Preprocessing) -> str:
+    return build_script(
+        model_file=model.file,
+        sha256=sha256_of(staging / model.file),
+        opset=model.opset,
+        precision=model.precision,
+        input_name=model.input_name,
+        input_shape=preprocessing.input_shape,
+    )
+
+
+def _require_consistent(
+    staging: Path, shipment: Shipment, models: Sequence[Model], vectors: Vectors, class_names: Sequence[str]
+) -> None:
+    if not models or any(not (staging / model.file).is_file() for model in models):
+        raise ContractError("every model must be written before the rest of the folder")
+    if vectors.real != (shipment.dataset is not None):
+        raise ContractError("test vectors are real exactly when there is a data set")
+    if vectors.logits.shape[1] != len(class_names):
+        raise ContractError(f"{vectors.logits.shape[1]} logits for {len(class_names)} class names")

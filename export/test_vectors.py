@@ -1,0 +1,89 @@
+"""Inputs that travel with a model, and the logits that they must give."""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fednas.common import ContractError, FednasError, read_bytes, write_atomic
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+VECTORS_FILE = "test_vectors.npz"
+MAX_BYTES = 256 * 2**20
+"""A file that unpacks to more than this is refused; a few dozen inputs never do."""
+NO_LABEL = -1
+"""Stands where the input is random and has no class."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Vectors:
+    """Some preprocessed inputs with the source network's logits."""
+
+    inputs: "NDArray[np.float32]"
+    """(n, channels, height, width)."""
+    logits: "NDArray[np.float32]"
+    """(n, classes), computed by the source network, not by the artefact."""
+    labels: "NDArray[np.int64]"
+    """(n,) true classes, or `NO_LABEL` everywhere for random inputs."""
+
+    def __post_init__(self) -> None:
+        if not len(self.inputs) == len(self.logits) == len(self.labels) or len(self.inputs) < 1:
+            raise ContractError("test vectors need as many logits and labels as inputs, and at least one")
+
+    @property
+    def real(self) -> bool:
+        """Whether the inputs are labelled images."""
+        return bool((self.labels != NO_LABEL).all())
+
+
+def random_inputs(input_shape: tuple[int, int, int], count: int, seed: int = 0) -> "NDArray[np.float32]":
+    """Standard normal inputs (count, channels, height, width), for exports without data."""
+    import numpy as np
+
+    return np.random.default_rng(seed).standard_normal((count, *input_shape), dtype=np.float32)
+
+
+def unlabelled(count: int) -> "NDArray[np.int64]":
+    """Labels (count,) of random inputs: none."""
+    import numpy as np
+
+    return np.full(count, NO_LABEL, dtype=np.int64)
+
+
+def write_vectors(vectors: Vectors, path: Path) -> None:
+    """Write them as .npz; the same vectors give the same bytes."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        inputs=vectors.inputs.astype(np.float32),
+        logits=vectors.logits.astype(np.float32),
+        labels=vectors.labels.astype(np.int64),
+    )
+    write_atomic(path, buffer.getvalue())
+
+
+def read_vectors(path: Path) -> Vectors:
+    """Read them, never unpickling; raises `FednasError` for anything but the three arrays of right types."""
+    import numpy as np
+
+    content = read_bytes(path, "test vectors")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_BYTES:
+            raise FednasError(f"test vectors {path} unpack to {unpacked} bytes, more than {MAX_BYTES}")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in sorted(arrays.files)}
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, MemoryError) as err:
+        raise FednasError(f"test vectors {path} cannot be read: {err}", hint="export the folder again") from err
+    kinds = {name: (array.dtype.name, array.ndim) for name, array in found.items()}
+    wanted = {"inputs": ("float32", 4), "labels": ("int64", 1), "logits": ("float32", 2)}
+    if kinds != wanted or len({len(array) for array in found.values()}) != 1 or len(found["labels"]) < 1:
+        raise FednasError(f"test vectors {path} hold {kinds}, not {wanted} of equal length")
+    return Vectors(inputs=found["inputs"], logits=found["logits"], labels=found["labels"])

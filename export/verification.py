@@ -1,0 +1,193 @@
+"""Check a shipped folder against its own manifest and test vectors; needs no torch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fednas.common import FednasError, decode_json, read_bytes, read_text, sha256_of
+from fednas.export.evidence import ArtefactEvidence, tolerance_for, verify_artefact
+from fednas.export.folder import foreign_files, read_manifest, shipped_path
+from fednas.export.manifest import MANIFEST_FILE, Manifest, Model
+from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
+from fednas.export.preprocessing import Preprocessing
+from fednas.export.runners import OrtRunner
+from fednas.export.shipping import LABELS_FILE, PREPROCESSING_FILE, labels_text
+from fednas.export.test_vectors import Vectors, read_vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    passed: bool
+    detail: str
+    """What was found; the reason if it did not pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationReport:
+    """The outcome for one folder."""
+
+    folder: Path
+    device: str
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+    """What the user should know although nothing failed."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+
+def verify_folder(folder: Path) -> VerificationReport:
+    """Re-check the shipped ``folder``.
+
+    Stops early where going on would mean to run a file that is not the one shipped. Raises `FednasError` if it
+    is no folder of ours, or lacks a file.
+    """
+    manifest = read_manifest(folder)
+    for file in manifest.files:
+        shipped_path(folder, file.name)
+    checks: list[Check] = []
+    for check in _checks(folder, manifest):
+        checks.append(check)
+        if check.name == "files" and not check.passed:
+            break
+    return VerificationReport(
+        folder=folder,
+        device=manifest.shipment.device.name,
+        checks=tuple(checks),
+        notes=_notes(folder, manifest),
+    )
+
+
+def find_shipped_folders(folder: Path) -> tuple[Path, ...]:
+    """``folder`` itself if it was shipped, else the shipped folders directly in it, by name.
+
+    Raises `FednasError` if there is none.
+    """
+    if not folder.is_dir():
+        raise FednasError(f"{folder} is not a folder", hint="name a folder that fednas-export wrote")
+    if (folder / MANIFEST_FILE).exists():
+        return (folder,)
+    found = tuple(sorted(path.parent for path in folder.glob(f"[!.]*/{MANIFEST_FILE}")))
+    if not found:
+        raise FednasError(
+            f"{folder} was not written by fednas-export: neither it nor a folder in it holds {MANIFEST_FILE}",
+            hint="name the folder of a device, or the folder that holds them",
+        )
+    return found
+
+
+def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
+    yield _files_check(folder, manifest)
+    yield _status_check(manifest)
+    preprocessing = _read_preprocessing(folder)
+    labels = read_text(folder / LABELS_FILE, "labels")
+    for model in manifest.models:
+        try:
+            onnx_file = read_onnx_file(folder / model.file)
+        except FednasError as err:
+            yield Check(name=model.file, passed=False, detail=err.message)
+            continue
+        yield _described_check(model, onnx_file, manifest)
+        yield _agreement_check(model, onnx_file.metadata, manifest, preprocessing, labels)
+        yield _vectors_check(model, onnx_file, read_vectors(folder / manifest.test_vectors.file), manifest)
+
+
+def _read_preprocessing(folder: Path) -> Preprocessing:
+    return decode_json(read_bytes(folder / PREPROCESSING_FILE, "preprocessing"), Preprocessing, PREPROCESSING_FILE)
+
+
+def _files_check(folder: Path, manifest: Manifest) -> Check:
+    listed = {file.name for file in manifest.files}
+    changed = [
+        file.name
+        for file in manifest.files
+        if (folder / file.name).stat().st_size != file.size_bytes or sha256_of(folder / file.name) != file.sha256
+    ]
+    unlisted = [name for name in (PREPROCESSING_FILE, LABELS_FILE) if name not in listed]
+    if unlisted:
+        return Check(name="files", passed=False, detail=f"the manifest does not list {', '.join(unlisted)}")
+    if changed:
+        return Check(name="files", passed=False, detail=f"changed since they were shipped: {', '.join(changed)}")
+    return Check(name="files", passed=True, detail=f"{len(listed)} files, sizes and SHA-256 as shipped")
+
+
+def _status_check(manifest: Manifest) -> Check:
+    reasons = "; ".join(manifest.reasons)
+    detail = f"shipped as {manifest.status}" + (f": {reasons}" if reasons else "")
+    return Check(name="status", passed=manifest.status != "rejected", detail=detail)
+
+
+def _described_check(model: Model, onnx_file: OnnxFile, manifest: Manifest) -> Check:
+    device = manifest.shipment.device
+    claims: dict[str, tuple[object, object]] = {
+        "opset": (onnx_file.opset, model.opset),
+        "file version": (onnx_file.ir_version, model.ir_version),
+        "input": (onnx_file.input_name, model.input_name),
+        "output": (onnx_file.output_name, model.output_name),
+    }
+    wrong = [f"{what} is {found}, not {claimed}" for what, (found, claimed) in claims.items() if found != claimed]
+    if onnx_file.opset > device.onnx_opset:
+        wrong.append(f"opset {onnx_file.opset} is above what {device.name} reads ({device.onnx_opset})")
+    operators = sum(onnx_file.op_counts.values())
+    good = f"passes onnx's full check; opset {onnx_file.opset}, {operators} operators, all weights inside"
+    return Check(name=f"{model.file}: graph", passed=not wrong, detail="; ".join(wrong) or good)
+
+
+def _agreement_check(
+    model: Model, metadata: ModelMetadata | None, manifest: Manifest, preprocessing: Preprocessing, labels: str
+) -> Check:
+    name = f"{model.file}: metadata"
+    if metadata is None:
+        return Check(name=name, passed=False, detail="the model file carries no metadata of ours")
+    claims = {
+        "preprocessing": metadata.preprocessing == preprocessing,
+        "class names": labels_text(metadata.class_names) == labels,
+        "architecture": metadata.architecture == manifest.shipment.architecture,
+    }
+    wrong = [what for what, same in claims.items() if not same]
+    detail = f"the model file disagrees with the folder on: {', '.join(wrong)}" if wrong else "agrees with the folder"
+    return Check(name=name, passed=not wrong, detail=detail)
+
+
+def _vectors_check(model: Model, onnx_file: OnnxFile, vectors: Vectors, manifest: Manifest) -> Check:
+    name = f"{model.file}: test vectors"
+    expected = tolerance_for(model.precision)
+    if model.evidence.parity.tolerance != expected:
+        return Check(name=name, passed=False, detail="the manifest states another tolerance than this version's")
+    if vectors.inputs.shape[1:] != onnx_file.input_shape[1:] or vectors.logits.shape[1] != onnx_file.classes:
+        return Check(name=name, passed=False, detail="the vectors do not have the shapes of the model")
+    if len(vectors.inputs) != manifest.test_vectors.count:
+        detail = f"{len(vectors.inputs)} vectors, the manifest says {manifest.test_vectors.count}"
+        return Check(name=name, passed=False, detail=detail)
+    try:
+        with OrtRunner(onnx_file.path) as runner:
+            evidence = verify_artefact(runner, vectors.inputs, vectors.logits, tolerance=expected)
+    except FednasError as err:
+        return Check(name=name, passed=False, detail=err.message)
+    return Check(name=name, passed=evidence.passed, detail=_vector_detail(evidence, manifest))
+
+
+def _vector_detail(evidence: ArtefactEvidence, manifest: Manifest) -> str:
+    parity = evidence.parity
+    if not parity.passed:
+        return "; ".join(parity.reasons)
+    limit = parity.tolerance.max_relative_error
+    return (
+        f"{parity.images} {manifest.test_vectors.inputs} inputs, largest logit error {parity.max_relative_error:.2g} "
+        f"of scale (allowed {limit:g}), same class on {parity.top1_agreement:.0%}; {evidence.runtime}"
+    )
+
+
+def _notes(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    foreign = foreign_files(folder, manifest)
+    notes = [f"{folder}: not shipped, so not checked: {', '.join(foreign)}"] if foreign else []
+    if manifest.status == "unverified":
+        notes.append(f"{folder}: accuracy was never checked for this folder")
+    if manifest.shipment.device.runtime == "tensorrt":
+        notes.append(f"{folder}: an engine built on the board is not checked here, only the ONNX file it is built from")
+    return tuple(notes)
