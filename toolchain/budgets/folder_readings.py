@@ -1,0 +1,76 @@
+"""Readings of a shipped folder: from its manifest, after a look at the file that it describes."""
+
+from typing import TYPE_CHECKING
+
+from fednas.common import FednasError, sha256_of
+from fednas.toolchain.budgets.file import Budget, FolderSubject
+from fednas.toolchain.budgets.quantities import ACCURACY, LATENCY, MACS, PARAMS, SIZE
+from fednas.toolchain.budgets.readings import Known, Missing, Readings, State, counted
+from fednas.toolchain.budgets.verdict import Reading
+
+if TYPE_CHECKING:
+    from fednas.export import Latency, Manifest, Model
+
+
+def folder_readings(subject: FolderSubject, budget: Budget) -> Readings:
+    """What the folder says. Raises `FednasError` if it is no shipped folder or lacks the precision or the file."""
+    from fednas.export import read_manifest, shipped_path
+
+    manifest = read_manifest(subject.folder)
+    model = _model(manifest, budget.precision, subject)
+    path = shipped_path(subject.folder, model.file)
+    described = next(file for file in manifest.files if file.name == model.file)
+    readings = {
+        LATENCY.name: _measured(manifest.shipment.latency)
+        if budget.latency == "measured"
+        else _predicted(manifest.shipment.latency),
+        SIZE.name: counted(path.stat().st_size),
+        MACS.name: counted(manifest.shipment.macs),
+        PARAMS.name: counted(manifest.shipment.params),
+        ACCURACY.name: _accuracy(model),
+    }
+    return Readings(readings, _state(manifest, model.file, sha256_of(path) == described.sha256))
+
+
+def _model(manifest: "Manifest", precision: str, subject: FolderSubject) -> "Model":
+    for model in manifest.models:
+        if model.precision == precision:
+            return model
+    held = ", ".join(model.precision for model in manifest.models)
+    raise FednasError(f"{subject.folder} holds no {precision} model (it holds {held})", hint="set precision to match")
+
+
+def _state(manifest: "Manifest", file: str, unchanged: bool) -> State:
+    if not unchanged:
+        return State("changed", f"{file} is not the file that the manifest describes; export it again")
+    if manifest.status == "rejected":
+        return State("rejected", "the export was rejected: " + "; ".join(manifest.reasons))
+    return State(manifest.status, "")
+
+
+def _measured(latency: "Latency") -> Known | Missing:
+    measured = latency.measured
+    if measured is None:
+        return Missing(
+            "measured",
+            f'not measured: {latency.not_measured_because}; latency = "predicted" uses the prediction',
+        )
+    reading = Reading(value=measured.median_ms, low=measured.low_ms, high=measured.high_ms)
+    return Known(reading, "measured", f"10 % to 90 % of {measured.runs} runs")
+
+
+def _predicted(latency: "Latency") -> Known | Missing:
+    predicted, table = latency.predicted, latency.table
+    if predicted is None or table is None:
+        return Missing("predicted", "the folder was exported without a latency prediction")
+    reading = Reading(value=predicted.latency_ms, low=predicted.low_ms, high=predicted.high_ms)
+    basis = "predicted" if table.kind == "measured" else "estimated"
+    return Known(reading, basis, f"{predicted.coverage:.0%} of networks")
+
+
+def _accuracy(model: "Model") -> Known | Missing:
+    accuracy = model.evidence.artefact_accuracy
+    if accuracy is None:
+        return Missing("measured", "accuracy was not checked when the folder was exported (no data)")
+    reading = Reading(value=accuracy.share, low=accuracy.low, high=accuracy.high)
+    return Known(reading, "measured", f"95 % interval of {accuracy.total} images")
