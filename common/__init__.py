@@ -5,6 +5,7 @@ from fednas.common.errors import ContractError, ExitCode, FednasError
 from fednas.common.extras import import_extra
 from fednas.common.files import file_errors, make_folder, read_bytes, read_text, replacing, sha256_of, write_atomic
 from fednas.common.names import unknown_name
+from fednas.common.progress import Progress, silent
 from fednas.common.quantities import (
     format_bytes,
     format_count,
@@ -19,6 +20,7 @@ __all__ = [
     "ContractError",
     "ExitCode",
     "FednasError",
+    "Progress",
     "convert",
     "decode_json",
     "decode_toml",
@@ -39,6 +41,7 @@ __all__ = [
     "read_text",
     "replacing",
     "sha256_of",
+    "silent",
     "unknown_name",
     "write_atomic",
 ]

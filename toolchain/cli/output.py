@@ -4,12 +4,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 from tabulate import tabulate
 
-from fednas.common import encode_json
+from fednas.common import Progress, encode_json, silent
 
 WIDTH = 100
 """Columns that every table fits."""
@@ -67,18 +66,11 @@ def _column_widths(cells: list[list[str]], headers: Sequence[str]) -> list[int |
     return limits
 
 
-class Progress(Protocol):
-    """Reports how far a long job is."""
-
-    def __call__(self, done: float, total: float, what: str = "") -> None:
-        """``done`` of ``total`` units are finished."""
-
-
 @contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
     """A progress bar on stderr; silent when stderr is no terminal or with ``--quiet``."""
     if settings.quiet or not sys.stderr.isatty():
-        yield lambda _done, _total, _what="": None
+        yield silent
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn

@@ -1,1 +1,24 @@
-""""""
+"""Search for the fittest subnet under budgets, with proof."""
+
+from fednas.toolchain.search.exact import Best, ExactSearch, cheapest, find_best
+from fednas.toolchain.search.limits import (
+    Limit,
+    Quantity,
+    latency_quantity,
+    macs_quantity,
+    params_quantity,
+    weight_bytes_quantity,
+)
+
+__all__ = [
+    "Best",
+    "ExactSearch",
+    "Limit",
+    "Quantity",
+    "cheapest",
+    "find_best",
+    "latency_quantity",
+    "macs_quantity",
+    "params_quantity",
+    "weight_bytes_quantity",
+]

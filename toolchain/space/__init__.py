@@ -8,6 +8,7 @@ from fednas.toolchain.space.architecture import (
     largest_architecture,
     smallest_architecture,
 )
+from fednas.toolchain.space.architecture_file import read_architectures
 from fednas.toolchain.space.blocks import blocks_of, distinct_blocks
 from fednas.toolchain.space.search_space import Accounting, SearchSpace, load_space
 
@@ -22,5 +23,6 @@ __all__ = [
     "distinct_blocks",
     "largest_architecture",
     "load_space",
+    "read_architectures",
     "smallest_architecture",
 ]

@@ -9,7 +9,6 @@ import msgspec
 from fednas.common import FednasError, decode_json
 from fednas.toolchain.space.search_space import SearchSpace
 
-
 T = TypeVar("T")
 
 

@@ -11,8 +11,10 @@ from functools import lru_cache
 import numpy as np
 
 from fednas.toolchain.space.architecture import Architecture
-from fednas.toolchain.space.population import Ints, Population
+from fednas.toolchain.space.population import Floats, Ints, Population
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
+
+Numbers = Ints | Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,9 @@ class Cost:
 class StageCosts:
     """One additive quantity of one stage, for every choice."""
 
-    first: Ints
+    first: Numbers
     """First block, its projection included: [width index before, width index, expansion index]."""
-    rest: Ints
+    rest: Numbers
     """Any further block: [width index, expansion index]."""
 
 
@@ -37,10 +39,10 @@ class StageCosts:
 class CostTable:
     """One additive quantity of a whole space: a network's value is the sum of one entry for each part."""
 
-    stem: Ints
+    stem: Numbers
     """[width index]."""
     stages: tuple[StageCosts, ...]
-    head: Ints
+    head: Numbers
     """[width index of the last stage]."""
 
 
@@ -100,16 +102,16 @@ def _table(
     return CostTable(np.array(stem, np.int64), tuple(stages), np.array(head, np.int64))
 
 
-def population_totals(table: CostTable, population: Population) -> Ints:
+def population_totals(table: CostTable, population: Population) -> Numbers:
     """The quantity of every architecture of ``population``, (n,)."""
     widths = population.widths
-    total = table.stem[widths[:, 0]] + table.head[widths[:, -1]]
+    total: Numbers = table.stem[widths[:, 0]] + table.head[widths[:, -1]]
     for stage, costs in enumerate(table.stages):
         before, width = widths[:, stage], widths[:, stage + 1]
         total = total + costs.first[before, width, population.ratios[:, stage, 0]]
         for block in range(1, population.ratios.shape[2]):
             active = population.depths[:, stage] >= block
-            total += np.where(active, costs.rest[width, population.ratios[:, stage, block]], 0)
+            total = total + np.where(active, costs.rest[width, population.ratios[:, stage, block]], 0)
     return total
 
 
@@ -117,10 +119,9 @@ def population_cost(
     space: SearchSpace, population: Population, accounting: Accounting = "network"
 ) -> tuple[Ints, Ints]:
     """(MACs, parameters), each (n,)."""
-    return (
-        population_totals(macs_table(space, accounting), population),
-        population_totals(params_table(space, accounting), population),
-    )
+    macs = population_totals(macs_table(space, accounting), population)
+    params = population_totals(params_table(space, accounting), population)
+    return macs.astype(np.int64), params.astype(np.int64)
 
 
 def cost_of(space: SearchSpace, arch: Architecture, accounting: Accounting = "network") -> Cost:

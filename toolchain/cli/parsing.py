@@ -1,0 +1,41 @@
+"""From option values to domain objects, the same way in every command."""
+
+from pathlib import Path
+
+from fednas.common import FednasError, parse_bytes, parse_count, parse_latency_ms, unknown_name
+from fednas.toolchain.search.request import Budgets
+from fednas.toolchain.space import Accounting, SearchSpace, load_space
+
+ACCOUNTINGS: dict[str, Accounting] = {"network": "network", "published": "published"}
+
+
+def accounting_from(text: str) -> Accounting:
+    """Raises `FednasError` for anything but ``network`` and ``published``."""
+    if text not in ACCOUNTINGS:
+        raise unknown_name("accounting", text, ACCOUNTINGS)
+    return ACCOUNTINGS[text]
+
+
+def space_from(space: Path | None, supernet: Path | None = None) -> SearchSpace:
+    """The space of a space file, of a supernet file, or the embedded one if neither is given."""
+    if space is not None and supernet is not None:
+        raise FednasError("both --space and --supernet were given", hint="give one: a supernet holds its space")
+    if supernet is not None:
+        from fednas.toolchain.supernet import space_of_supernet
+
+        return space_of_supernet(supernet)
+    if space is not None:
+        return load_space(space)
+    from fednas.toolchain.embedded import embedded_space_path
+
+    return load_space(embedded_space_path())
+
+
+def budgets_from(latency: str | None, macs: str | None, params: str | None, size: str | None) -> Budgets:
+    """Budgets from options; raises `FednasError` that names the option."""
+    return Budgets(
+        latency_ms=None if latency is None else parse_latency_ms(latency, "--max-latency"),
+        macs=None if macs is None else parse_count(macs, "--max-macs"),
+        params=None if params is None else parse_count(params, "--max-params"),
+        weight_bytes=None if size is None else parse_bytes(size, "--max-size"),
+    )

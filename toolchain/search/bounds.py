@@ -1,0 +1,164 @@
+"""Upper bounds on the fitness that any completion of a partial network can reach.
+
+gamma * rho = gamma * L * exp(-S / L) is the one term that is not additive (L layers, S the sum of the
+logarithms of their fan-ins). It is convex in S, and its slope -mu = -gamma * exp(-S / L) depends on S / L
+alone. So the networks are split into *slices* of the slope, mu_low <= mu <= mu_high; within a slice the chord
+
+    gamma * rho <= k * L - m * S,   m = (mu_high - mu_low) / ln(mu_high / mu_low),
+                                    k = mu_high + m * ln(gamma / mu_high)
+
+holds for every L with the same m and k (equality where S / L sits at an end of the slice), and it is
+additive. With the costs moved into the objective by multipliers (Lagrangian relaxation: for any multipliers
+>= 0 the relaxed maximum bounds the true one from above) each block picks its best ratio on its own, and one
+backward pass over (stage, width, depth state) bounds everything.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fednas.toolchain.search.problem import Problem
+from fednas.toolchain.space.population import Floats
+
+SLICE_RATIO = 1.25
+"""mu_high / mu_low: the chord then lies above the curve by at most 0.6 % of gamma * rho."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """n slices of the slope mu."""
+
+    low: Floats
+    high: Floats
+    slope: Floats
+    """m of the chord, (n,)."""
+    level: Floats
+    """k of the chord, (n,)."""
+
+    def one(self, index: int) -> "Slices":
+        """Slice ``index`` alone."""
+        keep = slice(index, index + 1)
+        return Slices(self.low[keep], self.high[keep], self.slope[keep], self.level[keep])
+
+
+def slices_of(problem: Problem) -> Slices:
+    """Slices that cover the slope at every network of the space that rho0 allows."""
+    gamma = problem.settings.gamma
+    if gamma == 0:
+        flat = np.zeros(1)
+        return Slices(flat, flat, flat, flat)
+    least, most = _mean_log_range(problem)
+    # rho <= rho0 says: S >= L ln(L / rho0), so no allowed network has a mean logarithm below this.
+    fewest_layers = 1 + 3 * problem.space.num_stages
+    if np.isfinite(problem.settings.rho0):
+        least = max(least, np.log(fewest_layers / problem.settings.rho0))
+    low, high = gamma * np.exp(-max(most, least)), gamma * np.exp(-least)
+    count = max(1, int(np.ceil(np.log(high / low) / np.log(SLICE_RATIO))))
+    edges = np.geomspace(low * (1 - 1e-9), high * (1 + 1e-9), count + 1)
+    below, above = edges[:-1], edges[1:]
+    slope = (above - below) / np.log(above / below)
+    return Slices(below, above, slope, above + slope * np.log(gamma / above))
+
+
+def _mean_log_range(problem: Problem) -> tuple[float, float]:
+    """Bounds of S / L over all networks: the mean lies between the means of the extreme parts."""
+    least = most = problem.stem_log
+    for stage in problem.stages:
+        # A first block and the projection are three layers, any further block two.
+        parts = [stage.first_log.ravel() / 3, stage.rest_log.ravel() / 2]
+        least = min(least, *(part.min() for part in parts))
+        most = max(most, *(part.max() for part in parts))
+    return float(least), float(most)
+
+
+@dataclass(frozen=True, slots=True)
+class Completions:
+    """Bounds for n slices, each with its own multipliers."""
+
+    upper: Floats
+    """(n,): no allowed network of the slice within the budgets is fitter."""
+    after: tuple[Floats, ...]
+    """[stages done]: (n, width, depth state) what the rest can add to the relaxed value."""
+    constant: Floats
+    """(n,): multipliers times limited budgets, plus the chord's share of stem and projections."""
+
+
+def completions(problem: Problem, slices: Slices, multipliers: Floats, budgets: Floats) -> Completions:
+    """One backward pass. ``multipliers`` (n, k) >= 0, and 0 where ``budgets`` (k,) is infinite."""
+    prices = multipliers + problem.price
+    tail = -np.einsum("nk,kw->nw", prices, problem.head_cost)
+    final = -problem.settings.beta * problem.depth_states.penalty
+    after = [tail[:, :, None] + final[None, None, :]]
+    for j in reversed(range(len(problem.stages))):
+        after.append(_one_stage_back(problem, slices, prices, j, after[-1]))
+    after.reverse()
+    layers = 1 + problem.space.num_stages
+    allowance = multipliers @ np.where(np.isfinite(budgets), budgets, 0.0)
+    constant = allowance + slices.level * layers - slices.slope * problem.stem_log
+    start = -np.einsum("nk,kw->nw", prices, problem.stem_cost) + after[0][:, :, 0]
+    return Completions(start.max(axis=1) + constant, tuple(after), constant)
+
+
+def _one_stage_back(problem: Problem, slices: Slices, prices: Floats, j: int, after: Floats) -> Floats:
+    stage = problem.stages[j]
+    gain = stage.volume[None, :] - slices.slope[:, None]
+    priced_first = np.einsum("nk,kpwe->npwe", prices, stage.first_cost)
+    priced_rest = np.einsum("nk,kwe->nwe", prices, stage.rest_cost)
+    first = (gain[:, None, :, None] * stage.first_log[None] - priced_first).max(axis=3)
+    first += 2 * slices.level[:, None, None] - stage.penalty[None]
+    rest = (gain[:, :, None] * stage.rest_log[None] - priced_rest).max(axis=2) + 2 * slices.level[:, None]
+    following = problem.depth_states.following[j]
+    depths = np.arange(following.shape[1])
+    # (n, w, state, d) -> best depth -> (n, w, state); then the best width for each width before.
+    values = (after[:, :, following] + rest[:, :, None, None] * depths).max(axis=3)
+    best: Floats = (first[:, :, :, None] + values[:, None]).max(axis=2)
+    return best
+
+
+def tighten(problem: Problem, slices: Slices, budgets: Floats) -> Floats:
+    """Multipliers (n, k) that make the bound of each slice small: a grid search, one cost after another.
+
+    The bound is convex in the multipliers, so a grid that closes in finds the minimum for one cost; for
+    several it may stop early, which leaves a valid, less tight bound.
+    """
+    limited = np.flatnonzero(np.isfinite(budgets))
+    best = np.zeros((len(slices.low), len(budgets)))
+    scale = _scale(problem) / np.where(np.isfinite(budgets), budgets, 1.0)
+    if len(limited) > 1:
+        best[:, limited] = 0.3 * scale[limited] / len(limited)
+    width = 1e4
+    for _ in range(1 if len(limited) == 1 else 4):
+        for k in map(int, limited):
+            best[:, k] = _line_search(problem, slices, budgets, best, k, float(scale[k]), width)
+        width = max(width**0.5, 3.0)
+    return best
+
+
+def _line_search(
+    problem: Problem, slices: Slices, budgets: Floats, start: Floats, k: int, scale: float, width: float
+) -> Floats:
+    """Best multiplier of cost ``k`` for every slice, the others kept."""
+    points = 8
+    count = len(slices.low)
+    centre = np.where(start[:, k] > 0, start[:, k], scale)
+    repeated = Slices(*(np.repeat(part, points) for part in (slices.low, slices.high, slices.slope, slices.level)))
+    step = width
+    best, best_value = start[:, k].copy(), np.full(count, np.inf)
+    while step > 1.003:
+        grid = centre[:, None] * np.geomspace(1 / step, step, points)[None, :]
+        tried = np.repeat(start, points, axis=0)
+        tried[:, k] = grid.ravel()
+        upper = completions(problem, repeated, tried, budgets).upper.reshape(count, points)
+        pick = upper.argmin(axis=1)
+        rows = np.arange(count)
+        better = upper[rows, pick] < best_value
+        best_value = np.where(better, upper[rows, pick], best_value)
+        best = np.where(better, grid[rows, pick], best)
+        centre = best
+        step = step ** (2 / (points - 1) * 1.05)
+    return best
+
+
+def _scale(problem: Problem) -> float:
+    """The order of magnitude of the entropy."""
+    return float(sum(stage.volume.max() * stage.first_log.max() for stage in problem.stages))

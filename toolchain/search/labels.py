@@ -1,0 +1,225 @@
+"""Exact enumeration inside one slice: partial networks (labels), pruned by bounds and by dominance.
+
+A label is a network up to some stage. It is dropped only for one of these reasons, each sound:
+
+* **bound**: its value plus the bound of `fednas.toolchain.search.bounds` on any completion is below the
+  fitness of a network already found;
+* **budget**: no completion stays within a budget;
+* **slice**: no completion has its mean logarithm inside the slice (another slice looks after it);
+* **dominance**: a label at the same stage, width and depth state costs no more of anything and is at least
+  as good whatever follows. With A the dominated label, B the other, R the logarithms that follow: gamma * rho
+  is convex in S, so it lies above its tangent at A's completion, whose slope -mu belongs to the slice.
+  Hence F(B) - F(A) >= (E_B - mu S_B) - (E_A - mu S_A), which is linear in mu: B dominates if this is >= 0 at
+  both ends of the slice. Where rho0 can bind, B must also have S_B >= S_A, or it might not be allowed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fednas.toolchain.search.bounds import Completions, Slices
+from fednas.toolchain.search.options import OptionCache
+from fednas.toolchain.search.problem import Indices, Problem
+from fednas.toolchain.space.population import Floats, Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """n partial networks that end in the same width and depth state."""
+
+    cost: Floats
+    """(k, n)."""
+    value: Floats
+    """(n,): weighted entropy, less the channel penalty and the priced costs."""
+    log_sum: Floats
+    """(n,): S so far, the stem included."""
+    parent: Ints
+    """(n,): row in the arrays of the stage before."""
+    group: Ints
+    """(n,): which group of the stage before the parent is in."""
+    option: Ints
+    """(n,): which of the `StageOptions` was taken."""
+
+    def take(self, rows: Indices) -> "Labels":
+        """The labels of these rows."""
+        return Labels(
+            self.cost[:, rows],
+            self.value[rows],
+            self.log_sum[rows],
+            self.parent[rows],
+            self.group[rows],
+            self.option[rows],
+        )
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+
+class Enumeration:
+    """All networks of one slice that could beat ``incumbent``; see the module's text for what is dropped."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        piece: Slices,
+        multipliers: Floats,
+        bounds: Completions,
+        budgets: Floats,
+        options: OptionCache,
+    ) -> None:
+        """``piece`` holds one slice; ``multipliers`` is (1, k)."""
+        self.problem, self.budgets, self.options = problem, budgets, options
+        self.low, self.high = float(piece.low[0]), float(piece.high[0])
+        self.slope, self.level = float(piece.slope[0]), float(piece.level[0])
+        self.multipliers, self.bounds = multipliers[0], bounds
+        self.rho0_binds = self.high >= self._slope_where_rho0_can_bind()
+
+    def _slope_where_rho0_can_bind(self) -> float:
+        # rho = L * mu / gamma, and L is at most the full depth's.
+        space, settings = self.problem.space, self.problem.settings
+        most_layers = 1 + space.num_stages + 2 * space.expansion_slots
+        return settings.gamma * settings.rho0 / most_layers
+
+    def run(self, incumbent: float, beam: int | None = None) -> list[dict[tuple[int, int], Labels]]:
+        """[stages done] -> {(width, depth state): labels}; with ``beam`` only the most promising are kept."""
+        stem = self.problem.stem_cost
+        one = np.zeros(1, np.int64)
+        layers: list[dict[tuple[int, int], Labels]] = [
+            {
+                (w, 0): Labels(
+                    stem[:, w : w + 1],
+                    -self.problem.price @ stem[:, w : w + 1],
+                    np.full(1, self.problem.stem_log),
+                    one,
+                    one,
+                    one,
+                )
+                for w in range(stem.shape[1])
+            }
+        ]
+        for j in range(len(self.problem.stages)):
+            layers.append(self._next_layer(j, layers[-1], incumbent, beam))
+        return layers
+
+    def _next_layer(
+        self, j: int, groups: dict[tuple[int, int], Labels], incumbent: float, beam: int | None
+    ) -> dict[tuple[int, int], Labels]:
+        found: dict[tuple[int, int], list[Labels]] = {}
+        for number, ((before, state), labels) in enumerate(groups.items()):
+            for key, grown in self._grown(j, before, state, labels, number, incumbent):
+                found.setdefault(key, []).append(grown)
+        kept = {}
+        for (width, state), parts in sorted(found.items()):
+            labels = self._undominated(_joined(parts))
+            if beam is not None and len(labels) > beam:
+                reached = self._reduced(labels)
+                labels = labels.take(np.argsort(-reached, kind="stable")[:beam])
+            kept[width, state] = labels
+        return kept
+
+    def _reduced(self, labels: Labels) -> Floats:
+        reduced: Floats = labels.value - self.slope * labels.log_sum - self.multipliers @ labels.cost
+        return reduced
+
+    def _grown(
+        self, j: int, before: int, state: int, labels: Labels, number: int, incumbent: float
+    ) -> Iterator[tuple[tuple[int, int], Labels]]:
+        """Every label of one group, continued by every width, depth and option of stage ``j``."""
+        stage = self.problem.stages[j]
+        pairs = self.problem.depth_states.pairs
+        blocks = pairs[j][state][0] + j
+        # The constant of the bound holds the stem's logarithm already; level counts two layers a block.
+        base = self._reduced(labels) + self.slope * self.problem.stem_log + 2 * self.level * blocks
+        for width in range(stage.rest_log.shape[0]):
+            for depth in range(self.problem.space.blocks_per_stage):
+                after = int(self.problem.depth_states.following[j][state, depth])
+                filled = self.options.get(j, before, width, depth)
+                value = stage.volume[width] * filled.logs - self.problem.price @ filled.cost
+                value -= stage.penalty[before, width]
+                gain = value - self.slope * filled.logs - self.multipliers @ filled.cost
+                gain += 2 * self.level * (depth + 1)
+                gain += self.bounds.after[j + 1][0, width, after] + self.bounds.constant[0]
+                threshold = incumbent - 1e-9 * abs(incumbent)
+                rows, picks = self._promising(base, gain, threshold)
+                if len(rows) == 0:
+                    continue
+                cost = labels.cost[:, rows] + filled.cost[:, picks]
+                log_sum = labels.log_sum[rows] + filled.logs[picks]
+                possible = np.flatnonzero(self._possible(j + 1, width, pairs[j + 1][after][0] + j + 1, cost, log_sum))
+                if len(possible) == 0:
+                    continue
+                grown = Labels(
+                    cost, labels.value[rows] + value[picks], log_sum, rows, np.full(len(rows), number), picks
+                )
+                yield (width, after), grown.take(possible)
+
+    @staticmethod
+    def _promising(base: Floats, gain: Floats, threshold: float) -> tuple[Indices, Indices]:
+        """Pairs (label, option) whose bound reaches the threshold."""
+        order = np.argsort(-gain, kind="stable")
+        # With the options sorted, each label takes a prefix of them: no (labels x options) array is made.
+        taken = np.searchsorted(-gain[order], base - threshold, side="right")
+        rows = np.repeat(np.arange(len(base)), taken)
+        starts = np.repeat(np.cumsum(taken) - taken, taken)
+        return rows, order[np.arange(len(rows)) - starts]
+
+    def _possible(self, done: int, width: int, blocks: int, cost: Floats, log_sum: Floats) -> npt.NDArray[np.bool_]:
+        """Labels of which some completion is within every budget and has its slope in the slice."""
+        reach = self.options.reach
+        least = cost + reach.least_cost[done][:, width : width + 1]
+        fits: npt.NDArray[np.bool_] = np.all(least <= self.budgets[:, None], axis=0)
+        if self.problem.settings.gamma == 0:
+            return fits
+        gamma = self.problem.settings.gamma
+        lowest, highest = np.full(len(log_sum), np.inf), np.full(len(log_sum), -np.inf)
+        for more, least_log in enumerate(reach.least_log[done][width]):
+            if np.isfinite(least_log):  # else no completion has this many blocks
+                layers = 1 + self.problem.space.num_stages + 2 * (blocks + more)
+                lowest = np.minimum(lowest, (log_sum + least_log) / layers)
+                highest = np.maximum(highest, (log_sum + reach.most_log[done][width][more]) / layers)
+        # slope = gamma * exp(-mean logarithm)
+        in_slice: npt.NDArray[np.bool_] = (gamma * np.exp(-highest) <= self.high) & (
+            gamma * np.exp(-lowest) >= self.low
+        )
+        return fits & in_slice
+
+    def _undominated(self, labels: Labels) -> Labels:
+        """Drop dominated labels; a partial filter (it may keep some), which is sound."""
+        values = np.stack([labels.value - self.low * labels.log_sum, labels.value - self.high * labels.log_sum])
+        if self.rho0_binds:
+            values = np.concatenate([values, labels.log_sum[None]])
+        order = np.lexsort((*-values[::-1], *labels.cost[:0:-1], labels.cost[0]))
+        return labels.take(order[undominated(labels.cost[:, order], values[:, order])])
+
+
+def undominated(cost: Floats, values: Floats) -> Indices:
+    """Rows, sorted by (costs, -values), that no earlier row dominates among a few strong candidates.
+
+    The candidates for a row are, for each value, the earlier row with the highest of that value. That finds
+    all dominated rows when there is one cost and one value, and nearly all when the values almost agree.
+    """
+    kept = np.arange(cost.shape[1])
+    for lead in range(len(values)):
+        c, v = cost[:, kept], values[:, kept]
+        best = np.maximum.accumulate(v[lead])
+        is_best = np.r_[True, v[lead][1:] > best[:-1]]
+        holder = np.maximum.accumulate(np.where(is_best, np.arange(len(kept)), 0))
+        earlier = np.r_[0, holder[:-1]]
+        dominated: npt.NDArray[np.bool_] = np.all(c[:, earlier] <= c, axis=0) & np.all(v[:, earlier] >= v, axis=0)
+        dominated[0] = False
+        kept = kept[~dominated]
+    return kept
+
+
+def _joined(parts: list[Labels]) -> Labels:
+    if len(parts) == 1:
+        return parts[0]
+    return Labels(
+        np.concatenate([part.cost for part in parts], axis=1),
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("value", "log_sum", "parent", "group", "option")
+        ),
+    )

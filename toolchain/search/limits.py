@@ -1,0 +1,91 @@
+"""What a search is limited by: additive quantities of a network and their budgets."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fednas.common import FednasError
+from fednas.latency_tables import BlockSpec
+from fednas.latency_tables.model import LatencyModel
+from fednas.toolchain.space.blocks import head_block, residual_block, stem_block
+from fednas.toolchain.space.cost import CostTable, StageCosts, macs_table, params_table
+from fednas.toolchain.space.search_space import Accounting, SearchSpace
+
+BlockPricer = Callable[[Sequence[BlockSpec]], Sequence[float]]
+"""Prices of blocks, in their order."""
+
+BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "int8": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """An additive quantity of a network: a constant plus one table entry for each part."""
+
+    name: str
+    """``macs``, ``params``, ``weight_bytes``, or ``latency_ms`` with the device, such as ``latency_ms[cpu]``."""
+    table: CostTable
+    constant: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """``quantity <= at_most``; equality passes."""
+
+    quantity: Quantity
+    at_most: float
+
+    def __post_init__(self) -> None:
+        if not self.at_most > 0:
+            raise FednasError(f"the limit on {self.quantity.name} is {self.at_most}; it must be above zero")
+
+
+def macs_quantity(space: SearchSpace, accounting: Accounting) -> Quantity:
+    """Multiply-accumulates."""
+    return Quantity("macs", macs_table(space, accounting))
+
+
+def params_quantity(space: SearchSpace, accounting: Accounting) -> Quantity:
+    """Parameters."""
+    return Quantity("params", params_table(space, accounting))
+
+
+def weight_bytes_quantity(space: SearchSpace, precision: str) -> Quantity:
+    """Bytes of the exported weights, batch norms folded; an ONNX file adds a few kilobytes of graph to them."""
+    each = BYTES_PER_WEIGHT[precision]
+    return Quantity("weight_bytes", _block_table(space, lambda blocks: [each * b.weights for b in blocks]))
+
+
+def latency_quantity(space: SearchSpace, model: LatencyModel) -> Quantity:
+    """Predicted latency on one device; raises `FednasError` if the model lacks a block of the space."""
+    constant = 0.0
+
+    def price(blocks: Sequence[BlockSpec]) -> Sequence[float]:
+        nonlocal constant
+        terms = model.additive_terms(blocks)
+        constant = terms.intercept_ms
+        return terms.contributions_ms
+
+    table = _block_table(space, price)
+    return Quantity(f"latency_ms[{model.identity.device}]", table, constant)
+
+
+def _block_table(space: SearchSpace, price: BlockPricer) -> CostTable:
+    """A cost table from prices of blocks; ``price`` is asked once, for every block of the space."""
+    sides = space.sides()
+    stem = [stem_block(space, width) for width in space.stem_widths]
+    head = [head_block(space, width) for width in space.stage_widths[-1]]
+    parts: list[np.ndarray] = [np.array(stem, object), np.array(head, object)]
+    entering = space.stem_widths
+    for stage, widths in enumerate(space.stage_widths):
+        pairs = list(zip(widths, space.middle_widths(stage), strict=True))
+        stride = space.stage_downsample_factors[stage]
+        first = [[[residual_block(c, m, w, sides[stage], stride) for m in ms] for w, ms in pairs] for c in entering]
+        rest = [[residual_block(w, m, w, sides[stage + 1], 1) for m in ms] for w, ms in pairs]
+        parts += [np.array(first, object), np.array(rest, object)]
+        entering = widths
+    distinct = sorted({block for part in parts for block in part.flat})
+    prices = dict(zip(distinct, price(distinct), strict=True))
+    priced = [np.array([prices[block] for block in part.flat]).reshape(part.shape) for part in parts]
+    stages = tuple(StageCosts(priced[2 + 2 * j], priced[3 + 2 * j]) for j in range(space.num_stages))
+    return CostTable(priced[0], stages, priced[1])
