@@ -1,1 +1,60 @@
-""""""
+"""Federated training of a supernet in one process (method sections 6 and 7)."""
+
+from fednas.common import import_extra
+
+import_extra("torch", "torch", "training and evaluating supernets")
+
+from fednas.toolchain.federated.aggregate import OverlapAverage  # noqa: E402 - the line above says what is missing
+from fednas.toolchain.federated.evaluate import evaluate_architectures, predictions  # noqa: E402
+from fednas.toolchain.federated.job import (  # noqa: E402
+    Curriculum,
+    checkpoint_path,
+    curriculum_of,
+    never_trained,
+    train_supernet,
+)
+from fednas.toolchain.federated.local import ClientImages, train_locally  # noqa: E402
+from fednas.toolchain.federated.partition import Partition, dirichlet_partition, even_partition  # noqa: E402
+from fednas.toolchain.federated.roles import Roles, RoleTracker  # noqa: E402
+from fednas.toolchain.federated.rounds import FederatedTraining, RoundReport  # noqa: E402
+from fednas.toolchain.federated.samplers import (  # noqa: E402
+    ArchitectureSampler,
+    ParetoPathSampler,
+    RandomSandwichSampler,
+)
+from fednas.toolchain.federated.schedule import (  # noqa: E402
+    CosineLargestWeighting,
+    UniformWeighting,
+    Weighting,
+    weighting_of,
+)
+from fednas.toolchain.federated.streams import stream, torch_stream  # noqa: E402
+
+__all__ = [
+    "ArchitectureSampler",
+    "ClientImages",
+    "CosineLargestWeighting",
+    "Curriculum",
+    "FederatedTraining",
+    "OverlapAverage",
+    "ParetoPathSampler",
+    "Partition",
+    "RandomSandwichSampler",
+    "RoleTracker",
+    "Roles",
+    "RoundReport",
+    "UniformWeighting",
+    "Weighting",
+    "checkpoint_path",
+    "curriculum_of",
+    "dirichlet_partition",
+    "evaluate_architectures",
+    "even_partition",
+    "never_trained",
+    "predictions",
+    "stream",
+    "torch_stream",
+    "train_locally",
+    "train_supernet",
+    "weighting_of",
+]

@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fednas.common import import_extra
-from fednas.toolchain.supernet.header import (
-    NamedAccuracy,
-    SubnetAccuracy,
-    SupernetHeader,
-    TrainingRecord,
-    header_from_metadata,
-    read_metadata,
-)
+from fednas.toolchain.supernet.header import SupernetHeader, header_from_metadata, read_metadata
+from fednas.toolchain.supernet.record import NamedAccuracy, SubnetAccuracy, TrainingRecord, TrainingSettings
 
 if TYPE_CHECKING:
     from fednas.toolchain.supernet.elastic import ElasticSupernet
@@ -50,6 +44,7 @@ __all__ = [
     "SubnetAccuracy",
     "SupernetHeader",
     "TrainingRecord",
+    "TrainingSettings",
     "extract_subnet",
     "load_supernet",
     "network_of",

@@ -9,48 +9,12 @@ import msgspec
 from fednas.common import FednasError, decode_json, encode_json
 from fednas.toolchain.data import Preprocessing
 from fednas.toolchain.space import SearchSpace
+from fednas.toolchain.supernet.record import TrainingRecord
 
 SCHEMA = 1
 FORMAT = "fednas-supernet"
 _LONGEST_HEADER = 100_000_000
 """The limit of the safetensors format, in bytes."""
-
-
-class SubnetAccuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Measured accuracy of one subnet after recalibration, with a 95 % interval (Wilson)."""
-
-    architecture: dict[str, list[int] | list[float]]
-    macs: int
-    params: int
-    accuracy: float
-    low: float
-    high: float
-    images: int
-
-
-class NamedAccuracy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Validation and test accuracy of a subnet that the training record names."""
-
-    name: str
-    """smallest, middle or largest."""
-    validation: SubnetAccuracy
-    test: SubnetAccuracy
-
-
-class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a supernet was trained, and how good its subnets are."""
-
-    command: str
-    """The command line that made the file."""
-    tool_version: str
-    machine: str
-    seconds: float
-    settings: dict[str, int | float | str | bool | None]
-    """The training settings, by the names of the command's options."""
-    cache_architectures: int
-    cache_sha256: str
-    train_images: int
-    accuracies: tuple[NamedAccuracy, ...]
 
 
 class SupernetHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
