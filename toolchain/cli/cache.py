@@ -29,9 +29,7 @@ def cache(
     high = None if max_macs is None else parse_count(max_macs, "--max-macs")
     chosen = accounting_from(accounting)
     with progress_bar("cache") as progress:
-        rows = make_cache(
-            space_from(space), count, min_macs=low, max_macs=high, accounting=chosen, progress=progress
-        )
+        rows = make_cache(space_from(space), count, min_macs=low, max_macs=high, accounting=chosen, progress=progress)
     write_cache(out, rows)
     if len(rows) < count:
         note(f"{len(rows)} of {count} rows: equal optima at neighbouring budgets were merged")

@@ -1,9 +1,10 @@
 """``doctor``: what is installed, and what each device path can do here."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from fednas.toolchain.cli.options import ProfilesOption
-from fednas.toolchain.cli.output import emit, table
+from fednas.toolchain.cli.output import WIDTH, emit, table
 
 if TYPE_CHECKING:
     from fednas.toolchain.doctor import Diagnosis, MachineState
@@ -27,6 +28,7 @@ def doctor_text(diagnosis: "Diagnosis") -> str:
         f"fednas-export {diagnosis.version}, Python {diagnosis.python}, {diagnosis.platform}",
         table(packages, ("package", "for", "wanted", "installed")),
         table(_machine_rows(diagnosis), ("this machine", "")),
+        "\n".join(textwrap.fill(sentence, WIDTH) for sentence in diagnosis.tensorrt),
         table(devices, ("device", "export", "engine", "measure", "what is missing here")),
     ]
     return "\n\n".join(parts)

@@ -48,7 +48,8 @@ def our_bugs() -> Iterator[None]:
 def _leave(err: BaseException, message: str, hint: str, code: int) -> None:
     line = " ".join(f"{message}; {hint}".split()) if hint else " ".join(message.split())
     sys.stderr.write(f"fednas-export: {line}\n")
-    if settings.json:
+    # A command that already printed its one document (an infeasible search) must not print a second.
+    if settings.json and not settings.document_printed:
         kind = type(err).__name__
         emit({"error": {"kind": kind, "message": message, "hint": hint, "exit_code": int(code)}}, "")
     raise SystemExit(int(code)) from err

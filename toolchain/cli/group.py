@@ -20,6 +20,7 @@ class FednasGroup(TyperGroup):
         given = list(sys.argv[1:] if args is None else args)
         end = given.index("--") if "--" in given else len(given)
         settings.json, settings.quiet = (flag in given[:end] for flag in _GLOBAL_FLAGS)
+        settings.document_printed = False
         flags = [flag for flag in _GLOBAL_FLAGS if flag in given[:end]]
         others = [word for i, word in enumerate(given) if i >= end or word not in _GLOBAL_FLAGS]
         with our_bugs():

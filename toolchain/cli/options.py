@@ -22,3 +22,4 @@ MaxLatencyOption = Annotated[str | None, typer.Option(help="Predicted latency at
 MaxMacsOption = Annotated[str | None, typer.Option(help="Multiply-accumulates at most this, such as 500M.")]
 MaxParamsOption = Annotated[str | None, typer.Option(help="Parameters at most this, such as 1.2M.")]
 MaxSizeOption = Annotated[str | None, typer.Option(help="Weight bytes at most this, such as 3MB or 2MiB.")]
+PrecisionOption = Annotated[str, typer.Option(help="Precision of the weights and activations: fp32, fp16 or int8.")]

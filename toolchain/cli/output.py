@@ -20,6 +20,8 @@ class Settings:
 
     json: bool = False
     quiet: bool = False
+    document_printed: bool = False
+    """Whether the one JSON document is out."""
 
 
 settings = Settings()
@@ -28,6 +30,7 @@ settings = Settings()
 def emit(document: object, text: str) -> None:
     """Print the result of a command: ``document`` as JSON with ``--json``, else ``text``."""
     sys.stdout.write(encode_json(document) if settings.json else text.rstrip("\n") + "\n")
+    settings.document_printed = True
     sys.stdout.flush()
 
 

@@ -1,10 +1,13 @@
 """From option values to domain objects, the same way in every command."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fednas.common import FednasError, parse_bytes, parse_count, parse_latency_ms, unknown_name
-from fednas.toolchain.search.request import Budgets
 from fednas.toolchain.space import Accounting, SearchSpace, load_space
+
+if TYPE_CHECKING:
+    from fednas.toolchain.search.request import Budgets
 
 ACCOUNTINGS: dict[str, Accounting] = {"network": "network", "published": "published"}
 
@@ -21,9 +24,9 @@ def space_from(space: Path | None, supernet: Path | None = None) -> SearchSpace:
     if space is not None and supernet is not None:
         raise FednasError("both --space and --supernet were given", hint="give one: a supernet holds its space")
     if supernet is not None:
-        from fednas.toolchain.supernet import space_of_supernet
+        from fednas.toolchain.supernet import read_supernet_header
 
-        return space_of_supernet(supernet)
+        return read_supernet_header(supernet).space
     if space is not None:
         return load_space(space)
     from fednas.toolchain.embedded import embedded_space_path
@@ -31,8 +34,10 @@ def space_from(space: Path | None, supernet: Path | None = None) -> SearchSpace:
     return load_space(embedded_space_path())
 
 
-def budgets_from(latency: str | None, macs: str | None, params: str | None, size: str | None) -> Budgets:
+def budgets_from(latency: str | None, macs: str | None, params: str | None, size: str | None) -> "Budgets":
     """Budgets from options; raises `FednasError` that names the option."""
+    from fednas.toolchain.search.request import Budgets
+
     return Budgets(
         latency_ms=None if latency is None else parse_latency_ms(latency, "--max-latency"),
         macs=None if macs is None else parse_count(macs, "--max-macs"),

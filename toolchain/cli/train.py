@@ -32,7 +32,9 @@ def train(
     local_epochs: Annotated[int, typer.Option(help="Epochs of each client in a round.")] = 5,
     batch_size: Annotated[int, typer.Option(help="Images of a local step.")] = 64,
     lr: Annotated[float, typer.Option(help="Learning rate of SGD.")] = 0.1,
-    lr_schedule: Annotated[str, typer.Option(help="constant, or cosine: falling towards 0 over the rounds.")] = "constant",
+    lr_schedule: Annotated[
+        str, typer.Option(help="constant, or cosine: falling towards 0 over the rounds.")
+    ] = "constant",
     momentum: Annotated[float, typer.Option(help="Momentum of SGD.")] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="Weight decay of SGD.")] = 5e-4,
     max_norm: Annotated[float, typer.Option(help="Global norm that gradients are clipped to.")] = 10.0,

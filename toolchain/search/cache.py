@@ -63,7 +63,9 @@ def make_cache(
         raise FednasError(f"count is {count}; a cache needs at least 2 rows", hint="use --count 60")
     if low >= high:
         raise FednasError(f"min MACs {low} is not below max MACs {high}", hint="mend --min-macs or --max-macs")
-    search = ExactSearch(space, FitnessSettings.of_space(space), [macs_quantity(space, accounting)], accounting=accounting)
+    search = ExactSearch(
+        space, FitnessSettings.of_space(space), [macs_quantity(space, accounting)], accounting=accounting
+    )
     found = {smallest: None, largest: None}
     budgets = _halving(low, high, count)
     for done, budget in enumerate(budgets):
@@ -99,6 +101,8 @@ def write_cache(path: Path, rows: Sequence[CacheRow]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        genes = [json.dumps(list(part)) for part in (row.architecture.d, row.architecture.e, row.architecture.w_indices)]
+        genes = [
+            json.dumps(list(part)) for part in (row.architecture.d, row.architecture.e, row.architecture.w_indices)
+        ]
         writer.writerow([row.macs, row.params, row.fitness, row.effectiveness, row.entropy, *genes])
     write_atomic(path, text.getvalue())

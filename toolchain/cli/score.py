@@ -1,0 +1,60 @@
+"""``score``: cost, fitness and predicted latency of given architectures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fednas.common import format_count, format_latency_ms
+from fednas.toolchain.cli.options import (
+    AccountingOption,
+    PrecisionOption,
+    ProfilesOption,
+    SpaceOption,
+    SupernetOption,
+    TableOption,
+)
+from fednas.toolchain.cli.output import emit, table
+from fednas.toolchain.cli.parsing import accounting_from, space_from
+
+
+def score(
+    archs: Annotated[Path, typer.Option(help="CSV with the columns d, e and w_indices.")],
+    space: SpaceOption = None,
+    supernet: SupernetOption = None,
+    device: Annotated[str | None, typer.Option(help="Predict the latency on this device.")] = None,
+    latency_table: TableOption = None,
+    accounting: AccountingOption = "network",
+    precision: PrecisionOption = "fp32",
+    profiles: ProfilesOption = None,
+) -> None:
+    """Score architectures: MACs, parameters, fitness and its terms, and the predicted latency with its interval.
+
+    Entropy H, effectiveness rho, depth penalty Q and channel penalty V are shown before their weights:
+    F = H - beta Q + gamma rho - lambda V. Without --space or --supernet, the embedded space.
+    """
+    from fednas.toolchain.latency import latency_model
+    from fednas.toolchain.scoring import score_rows
+    from fednas.toolchain.space import read_architectures
+
+    chosen = space_from(space, supernet)
+    model = latency_model(device, latency_table, precision, profiles)
+    rows = score_rows(chosen, read_architectures(archs, chosen), accounting_from(accounting), model)
+    headers = ["row", "MACs", "params", "fitness", "entropy", "rho", "Q", "V"]
+    cells = [
+        [i, format_count(r.macs), format_count(r.params), f"{r.fitness:.3f}", f"{r.entropy:.3f}"]
+        + [f"{r.effectiveness:.6f}", f"{r.depth_penalty:.4f}", f"{r.channel_penalty:.0f}"]
+        for i, r in enumerate(rows)
+    ]
+    footer = ""
+    if model is not None:
+        headers += ["latency", "from", "to"]
+        for line, row in zip(cells, rows, strict=True):
+            latencies = (row.latency_ms, row.latency_low_ms, row.latency_high_ms)
+            line += [format_latency_ms(value) for value in latencies if value is not None]
+        identity = model.identity
+        share = f"{rows[0].coverage:.0%}" if rows[0].coverage is not None else ""
+        footer = (
+            f"\n\nLatency on {identity.device}: {identity.kind} ({identity.name}); interval for {share} of networks."
+        )
+    emit([row.as_document() for row in rows], table(cells, headers, align=["right"] * len(headers)) + footer)

@@ -1,0 +1,37 @@
+"""Which latency model answers for a device: a table measured on it, or an estimate that says it is one."""
+
+from pathlib import Path
+
+from fednas.common import FednasError
+from fednas.latency_tables import LatencyModel
+from fednas.profiles import find_profile
+
+
+def latency_model(
+    device: str | None, table: Path | None, precision: str, profiles: Path | None = None
+) -> LatencyModel | None:
+    """The model of ``table`` if given, else an estimate for ``device``; None if neither is given.
+
+    Raises `FednasError` for an unknown device, a broken table, or a table of another device or precision.
+    """
+    if table is None:
+        if device is None:
+            return None
+        from fednas.latency_tables.estimate import estimate_for
+
+        return estimate_for(find_profile(device, profiles), precision)
+    from fednas.latency_tables import load_latency_model
+
+    model = load_latency_model(table)
+    identity = model.identity
+    if device is not None and find_profile(device, profiles).name != identity.device:
+        raise FednasError(
+            f"latency table {table} was measured on {identity.device!r}, not on {device!r}",
+            hint="leave out --device, or give the table of that device",
+        )
+    if identity.precision != precision:
+        raise FednasError(
+            f"latency table {table} holds {identity.precision} readings, but {precision} was asked for",
+            hint="profile the device at that precision, or ask for the table's",
+        )
+    return model
