@@ -12,6 +12,8 @@ from fednas.common import Progress, encode_json, silent
 
 WIDTH = 100
 """Columns that every table fits."""
+_NARROWEST = 12
+"""A column is not wrapped to less than this."""
 
 
 @dataclass(slots=True)
@@ -59,14 +61,14 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, align: Se
 
 
 def _column_widths(cells: list[list[str]], headers: Sequence[str]) -> list[int | None] | None:
-    widths = [max([len(h), *(len(row[i]) for row in cells)]) for i, h in enumerate(headers)]
-    excess = sum(widths) + 2 * (len(widths) - 1) - WIDTH
-    if excess <= 0:
+    # tabulate makes every column at least two wider than its header.
+    widths = [max([len(h) + 2, *(len(row[i]) for row in cells)]) for i, h in enumerate(headers)]
+    limits = list(widths)
+    while sum(limits) + 2 * (len(limits) - 1) > WIDTH and max(limits) > _NARROWEST:
+        limits[limits.index(max(limits))] -= 1
+    if limits == widths:
         return None
-    widest = widths.index(max(widths))
-    limits: list[int | None] = [None] * len(widths)
-    limits[widest] = max(20, widths[widest] - excess)
-    return limits
+    return [limit if limit < width else None for limit, width in zip(limits, widths, strict=True)]
 
 
 @contextmanager
