@@ -160,9 +160,7 @@ def _same_classes(folder: Path, names: tuple[str, ...], channels: int | None, si
     return images
 
 
-def _image_folder(
-    folder: Path, channels: int | None, side: int | None
-) -> tuple[tuple[str, ...], LabelledImages]:
+def _image_folder(folder: Path, channels: int | None, side: int | None) -> tuple[tuple[str, ...], LabelledImages]:
     """torchvision's ImageFolder, read into memory; images are resized only if ``side`` says so."""
     datasets = import_extra("torchvision.datasets", "torch", "image folders")
     _check_folder(folder)

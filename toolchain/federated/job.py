@@ -121,6 +121,5 @@ def _accuracies(
     validation = evaluate_architectures(training.supernet, architectures, data, "validation")
     test = evaluate_architectures(training.supernet, architectures, data, "test")
     return tuple(
-        NamedAccuracy(name=name, validation=v, test=t)
-        for (name, _), v, t in zip(named, validation, test, strict=True)
+        NamedAccuracy(name=name, validation=v, test=t) for (name, _), v, t in zip(named, validation, test, strict=True)
     )

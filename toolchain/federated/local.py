@@ -38,7 +38,7 @@ def train_locally(
     losses = []
     for _ in range(settings.local_epochs):
         order = torch.randperm(len(client.labels), generator=generator)
-        for batch in order.split(settings.batch_size):
+        for batch in torch.split(order, settings.batch_size):
             images = augmented(client.images[batch], client.empty, settings, generator)
             loss = F.cross_entropy(module(images), client.labels[batch])
             optimizer.zero_grad(set_to_none=True)

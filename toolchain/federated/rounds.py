@@ -25,9 +25,9 @@ from fednas.toolchain.supernet import (
     TrainingSettings,
     extract_subnet,
     load_supernet,
-    read_metadata,
     save_supernet,
 )
+from fednas.toolchain.supernet.header import read_metadata
 
 
 class RoundReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

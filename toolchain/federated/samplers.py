@@ -65,4 +65,3 @@ class RandomSandwichSampler:
         ratios = generator.integers(len(space.expansion_ratio_choices), size=space.expansion_slots)
         w = generator.integers(len(space.width_multiplier_choices), size=space.num_stages + 1).tolist()
         return architecture_from_genes(space, d, [space.expansion_ratio_choices[i] for i in ratios], w)
-

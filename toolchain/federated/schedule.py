@@ -22,7 +22,7 @@ class Weighting(Protocol):
 class UniformWeighting:
     """Everybody weighs the same."""
 
-    def weights(self, round_index: int, participants: Sequence[int], roles: Roles) -> tuple[float, ...]:
+    def weights(self, round_index: int, participants: Sequence[int], roles: Roles) -> tuple[float, ...]:  # noqa: ARG002
         """1 / K each."""
         return checked(tuple(1.0 / len(participants) for _ in participants))
 

@@ -102,4 +102,3 @@ def _widest_stages(space: SearchSpace) -> Stages:
         stages.append((replace(blocks[0], shortcut=shortcut), *blocks[1:]))
         entering = leaving
     return tuple(stages)
-

@@ -60,7 +60,7 @@ class Network(nn.Module):
         super().__init__()
         self.stem = ConvUnit(stem.in_channels, stem.out_channels, 3, stem.stride, batch_norm)
         self.stages = nn.ModuleList(
-            nn.ModuleList(ResidualBlock(spec, batch_norm) for spec in stage) for stage in stages
+            nn.Sequential(*(ResidualBlock(spec, batch_norm) for spec in stage)) for stage in stages
         )
         self.head = nn.Linear(head.in_channels, head.out_channels)
 
@@ -68,9 +68,7 @@ class Network(nn.Module):
         """(N, input channels, side, side) -> logits (N, classes)."""
         x = F.relu(self.stem(x))
         for stage in self.stages:
-            assert isinstance(stage, nn.ModuleList)
-            for block in stage:
-                x = block(x)
+            x = stage(x)
         logits: Tensor = self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
         return logits
 

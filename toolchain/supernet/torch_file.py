@@ -54,11 +54,11 @@ class _NumpyType:
 
     def dtype(self) -> np.dtype[Any]:
         if self.code[:1] not in "biuf" or not self.code[1:].isdigit():
-            raise _Refused(f"numpy type {self.code}")
+            raise _RefusedError(f"numpy type {self.code}")
         return np.dtype(("" if self.order == "|" else self.order) + self.code)
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The file asks for something that is not data."""
 
 
@@ -82,7 +82,7 @@ def read_torch_file(path: Path) -> Any:
             f"checkpoint {path} is truncated or not a torch checkpoint ({err})",
             hint="copy it again; files of torch before 1.6 must be saved anew",
         ) from err
-    except _Refused as err:
+    except _RefusedError as err:
         raise FednasError(
             f"checkpoint {path} asks for {err}, which is not data; nothing in it was executed",
             hint="a checkpoint may hold tensors, arrays, numbers, texts and plain containers only",
@@ -103,7 +103,7 @@ class _Reader:
 
     def read(self) -> Any:
         if self.prefix + "byteorder" in self.archive.namelist() and self._entry("byteorder") != b"little":
-            raise _Refused("big-endian numbers")
+            raise _RefusedError("big-endian numbers")
         for opcode, argument, _position in pickletools.genops(self._entry("data.pkl")):
             if opcode.name == "STOP":
                 return self.stack.pop()
@@ -114,7 +114,7 @@ class _Reader:
             elif opcode.name in _ACTIONS:
                 _ACTIONS[opcode.name](self, argument)
             elif opcode.name not in ("PROTO", "FRAME"):
-                raise _Refused(f"the pickle operation {opcode.name}")
+                raise _RefusedError(f"the pickle operation {opcode.name}")
         raise ValueError("the pickle has no end")
 
     def _entry(self, name: str) -> bytes:
@@ -145,13 +145,13 @@ class _Reader:
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
-            raise _Refused("items in something that is no dictionary")
+            raise _RefusedError("items in something that is no dictionary")
         target.update(zip(items[::2], items[1::2], strict=True))
 
     def append_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, list):
-            raise _Refused("entries in something that is no list")
+            raise _RefusedError("entries in something that is no list")
         target.extend(items)
 
     def name(self, text: str) -> None:
@@ -165,7 +165,7 @@ class _Reader:
         function, arguments = self.pop(2)
         text = function.text if isinstance(function, _Name) else repr(type(function))
         if text not in _FUNCTIONS or not isinstance(arguments, tuple):
-            raise _Refused(text)
+            raise _RefusedError(text)
         self.stack.append(_FUNCTIONS[text](*arguments))
 
     def build(self, _argument: object) -> None:
@@ -178,13 +178,13 @@ class _Reader:
             flat = np.frombuffer(_bytes_of(content), dtype=kind.dtype())
             target.value = flat.reshape(shape, order="F" if by_columns else "C")
         elif not isinstance(target, dict):  # a state dictionary's notes on versions are not needed
-            raise _Refused("state for something that has none")
+            raise _RefusedError("state for something that has none")
 
     def storage(self, _argument: object) -> None:
         (identity,) = self.pop(1)
         _word, kind, key, _device, count = identity
         if not isinstance(kind, _Name) or kind.text.rpartition(".")[2] not in _STORAGES:
-            raise _Refused(f"a storage of type {kind.text if isinstance(kind, _Name) else kind}")
+            raise _RefusedError(f"a storage of type {kind.text if isinstance(kind, _Name) else kind}")
         values = np.frombuffer(self._entry(f"data/{key}"), dtype=_STORAGES[kind.text.rpartition(".")[2]])
         if len(values) != count:
             raise ValueError(f"storage {key} has {len(values)} values instead of {count}")
@@ -209,13 +209,13 @@ def _tensor(storage: Array, offset: int, size: tuple[int, ...], stride: tuple[in
 
 def _bytes_of(content: object) -> bytes:
     if not isinstance(content, bytes):
-        raise _Refused("an array of Python objects")
+        raise _RefusedError("an array of Python objects")
     return content
 
 
 def _encoded(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
-        raise _Refused(f"the text encoding {encoding}")
+        raise _RefusedError(f"the text encoding {encoding}")
     return text.encode("latin1")
 
 
@@ -237,8 +237,8 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     },
 }
 _LITERALS = frozenset(
-    "BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 "
-    "BININT BININT1 BININT2 LONG1 BINFLOAT".split()
+    {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
+    | {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
 )
 _CONSTANTS: Mapping[str, Callable[[], Any]] = {
     "NONE": lambda: None,

@@ -92,7 +92,7 @@ def test_a_truncated_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> 
     path = tmp_path / "short.pt"
     path.write_bytes(checkpoint.read_bytes()[:5_000_000])
     for read in (open_supernet, read_supernet_header):
-        with pytest.raises(FednasError, match="truncated or not a torch checkpoint .*copy it again"):
+        with pytest.raises(FednasError, match=r"truncated or not a torch checkpoint .*copy it again"):
             read(path)
 
 
@@ -123,7 +123,7 @@ def test_a_hostile_pickle_is_refused_and_nothing_runs(tmp_path: Path, protocol: 
     pickled = pickle.dumps({"params": Hostile(target)}, protocol=protocol)
     path = archive_of(tmp_path / "evil.pt", pickled)
     for read in (open_supernet, read_supernet_header):
-        with pytest.raises(FednasError, match=r"asks for (posix|nt)\.system, which is not data; nothing in it was exec"):
+        with pytest.raises(FednasError, match=r"asks for (posix|nt)\.system, .*; nothing in it was executed"):
             read(path)
     assert not target.exists()
 
@@ -176,7 +176,7 @@ def test_a_tensor_outside_its_storage_is_refused(tmp_path: Path) -> None:
         name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
         pickled = archive.read(name).replace(b"K\x06\x85", b"K\x09\x85")
     bad = archive_of(tmp_path / "bad.pt", pickled, _0=torch.arange(6.0).numpy().tobytes())
-    with pytest.raises(FednasError, match="is damaged .*beyond its storage"):
+    with pytest.raises(FednasError, match=r"is damaged .*beyond its storage"):
         read_torch_file(bad)
 
 
