@@ -1,4 +1,7 @@
-"""What is installed, and what each device path can and cannot do on this machine. Nothing heavy is imported."""
+"""What is installed, and what each device path can and cannot do on this machine.
+
+Packages are looked up, not imported; only TensorRT is loaded, to learn whether it can be.
+"""
 
 import importlib.metadata
 import importlib.resources
@@ -12,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fednas.export import tensorrt_status
 from fednas.profiles import LOCAL, DeviceProfile, installed_version, load_profiles
 from fednas.toolchain.measure.environment import read_machine
 
@@ -82,6 +86,8 @@ class Diagnosis:
     packages: tuple[Package, ...]
     machine: MachineState
     gpu: Gpu
+    tensorrt: tuple[str, ...]
+    """What TensorRT can and cannot do here, in sentences."""
     embedded_supernet: str | None
     """Name of the file; None: this installation has none."""
     devices: tuple[DevicePath, ...]
@@ -90,16 +96,17 @@ class Diagnosis:
 def diagnose(user_folder: Path | None = None) -> Diagnosis:
     """Look at everything; raises `FednasError` only for a user's profile that does not hold."""
     profiles = load_profiles(user_folder).values()
-    packages, gpu = tuple(packages_of_project()), nvidia_gpu()
+    gpu, tensorrt = nvidia_gpu(), tensorrt_status()
     return Diagnosis(
         python=platform.python_version(),
         platform=platform.platform(terse=True),
         version=installed_version(PROJECT) or "not installed",
-        packages=packages,
+        packages=tuple(packages_of_project()),
         machine=machine_state(),
         gpu=gpu,
+        tensorrt=tensorrt.sentences,
         embedded_supernet=embedded_supernet(),
-        devices=tuple(device_path(profile, gpu) for profile in profiles),
+        devices=tuple(device_path(profile, gpu, tensorrt.can_build) for profile in profiles),
     )
 
 
@@ -147,17 +154,17 @@ def embedded_supernet() -> str | None:
     return next((file.name for file in files if file.name.endswith(".safetensors")), None)
 
 
-def device_path(profile: DeviceProfile, gpu: Gpu) -> DevicePath:
+def device_path(profile: DeviceProfile, gpu: Gpu, can_build_engines: bool) -> DevicePath:
     """What can be done here for one device, and why not more."""
     missing = [name for name in ("torch", "onnxruntime") if importlib.util.find_spec(name) is None]
     reasons = ["export needs " + " and ".join(missing) + ": pip install 'fednas-export[torch]'"] if missing else []
     engine = None
     if profile.tensorrt is not None:
-        why_not = _why_no_engine(profile.tensorrt.compute_capability, gpu)
+        why_not = _why_no_engine(profile.tensorrt.compute_capability, gpu, can_build_engines)
         engine = not why_not
-        reasons += [f"board script only: {why_not}"] if why_not else []
+        reasons += [f"built on the board: {why_not}"] if why_not else []
     elif profile.name != LOCAL:
-        reasons.append("the ONNX file runs on the board; its latency must be measured there")
+        reasons.append("latency must be measured on the board")
     return DevicePath(
         device=profile.name,
         export=not missing,
@@ -167,13 +174,11 @@ def device_path(profile: DeviceProfile, gpu: Gpu) -> DevicePath:
     )
 
 
-def _why_no_engine(wanted_capability: str, gpu: Gpu) -> str:
-    if gpu.name is None:
-        return "no NVIDIA GPU here"
-    if gpu.compute_capability != wanted_capability:
-        return f"engines are not portable, and the GPU here has capability {gpu.compute_capability}"
-    if importlib.util.find_spec("tensorrt") is None:
-        return "the Python package tensorrt is not installed: pip install 'fednas-export[tensorrt]'"
+def _why_no_engine(wanted_capability: str, gpu: Gpu, can_build_engines: bool) -> str:
+    if not can_build_engines:
+        return "no TensorRT with a GPU here"
+    if gpu.compute_capability not in (None, wanted_capability):
+        return f"an engine fits one GPU, and the one here has capability {gpu.compute_capability}"
     return ""
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def architecture_readings(subject: ArchitectureSubject, budget: Budget, profiles: Path | None) -> Readings:
     """What can be said before any export. Raises `FednasError` for files that do not hold or do not fit."""
     from fednas.latency_tables import require_fit
-    from fednas.toolchain.space import architecture_from_json, blocks_of, cost_of, load_space
+    from fednas.toolchain.space import architecture_from_json, blocks_of, load_space
+    from fednas.toolchain.space.cost import cost_of
 
     space = load_space(subject.space)
     content = read_bytes(subject.architecture, "architecture")

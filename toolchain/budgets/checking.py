@@ -142,4 +142,7 @@ def _reason(verdict: Verdict, limit: Limit, found: Known) -> str:
     reading = found.reading
     if verdict == "cannot tell":
         return f"the limit lies inside the interval ({found.interval})"
-    return f"{abs(reading.value / limit.value - 1):.1%} {'above' if reading.value > limit.value else 'below'} the limit"
+    ratio = reading.value / limit.value
+    if ratio >= 2:
+        return f"{ratio:.4g} times the limit"
+    return f"{abs(ratio - 1):.1%} {'above' if ratio > 1 else 'below'} the limit"

@@ -55,7 +55,7 @@ def _measured(latency: "Latency") -> Known | Missing:
             "measured",
             f'not measured: {latency.not_measured_because}; latency = "predicted" uses the prediction',
         )
-    reading = Reading(value=measured.median_ms, low=measured.low_ms, high=measured.high_ms)
+    reading = _reading("latency", measured.median_ms, measured.low_ms, measured.high_ms)
     return Known(reading, "measured", f"10 % to 90 % of {measured.runs} runs")
 
 
@@ -63,7 +63,7 @@ def _predicted(latency: "Latency") -> Known | Missing:
     predicted, table = latency.predicted, latency.table
     if predicted is None or table is None:
         return Missing("predicted", "the folder was exported without a latency prediction")
-    reading = Reading(value=predicted.latency_ms, low=predicted.low_ms, high=predicted.high_ms)
+    reading = _reading("latency", predicted.latency_ms, predicted.low_ms, predicted.high_ms)
     basis = "predicted" if table.kind == "measured" else "estimated"
     return Known(reading, basis, f"{predicted.coverage:.0%} of networks")
 
@@ -72,5 +72,12 @@ def _accuracy(model: "Model") -> Known | Missing:
     accuracy = model.evidence.artefact_accuracy
     if accuracy is None:
         return Missing("measured", "accuracy was not checked when the folder was exported (no data)")
-    reading = Reading(value=accuracy.share, low=accuracy.low, high=accuracy.high)
+    reading = _reading("accuracy", accuracy.share, accuracy.low, accuracy.high)
     return Known(reading, "measured", f"95 % interval of {accuracy.total} images")
+
+
+def _reading(what: str, value: float, low: float, high: float) -> Reading:
+    if not low <= value <= high:
+        message = f"the manifest states a {what} of {value} outside of its own interval {low} to {high}"
+        raise FednasError(message, hint="it was edited or damaged; export again")
+    return Reading(value=value, low=low, high=high)

@@ -1,5 +1,6 @@
 """``check``: budgets against shipped folders and architectures."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from fednas.common import ExitCode, write_atomic
 from fednas.toolchain.cli.options import ProfilesOption
-from fednas.toolchain.cli.output import emit, note, table
+from fednas.toolchain.cli.output import WIDTH, emit, note, table
 
 if TYPE_CHECKING:
     from fednas.toolchain.budgets import BudgetReport
@@ -44,5 +45,9 @@ def check_text(report: "BudgetReport") -> str:
         (c.budget, c.quantity, c.basis, c.limit_text, c.value_text, c.interval_text, c.verdict) for c in report.checks
     ]
     shown = table(rows, ("budget", "quantity", "basis", "limit", "reading", "interval", "verdict"))
-    reasons = [f"{c.verdict}: {c.budget}, {c.quantity}: {c.reason}" for c in report.checks if c.reason]
+    reasons = [_wrapped(f"{c.verdict}: {c.budget}, {c.quantity}: {c.reason}") for c in report.checks if c.reason]
     return "\n\n".join(part for part in (shown, "\n".join(reasons), summary(report)) if part)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ")
