@@ -1,5 +1,59 @@
-"""What a block costs on a device."""
+"""What a block costs on a device: measured tables that state their own error, and estimates that say they are."""
 
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
+from fednas.latency_tables.estimate import EstimatedLatencyModel, estimate_for
+from fednas.latency_tables.lint import Finding, lint
+from fednas.latency_tables.measured import (
+    MeasuredLatencyModel,
+    border_numbers,
+    contribution_ms,
+    load_latency_model,
+)
+from fednas.latency_tables.model import (
+    AdditiveTerms,
+    LatencyModel,
+    LatencyPrediction,
+    ModelIdentity,
+    require_fit,
+)
+from fednas.latency_tables.table import (
+    Calibration,
+    Interval,
+    LatencyTable,
+    Machine,
+    Report,
+    Session,
+    TableEntry,
+    load_table,
+    save_table,
+    table_from_json,
+)
 
-__all__ = ["BlockKind", "BlockSpec", "Shortcut"]
+__all__ = [
+    "AdditiveTerms",
+    "BlockKind",
+    "BlockSpec",
+    "Calibration",
+    "EstimatedLatencyModel",
+    "Finding",
+    "Interval",
+    "LatencyModel",
+    "LatencyPrediction",
+    "LatencyTable",
+    "Machine",
+    "MeasuredLatencyModel",
+    "ModelIdentity",
+    "Report",
+    "Session",
+    "Shortcut",
+    "TableEntry",
+    "border_numbers",
+    "contribution_ms",
+    "estimate_for",
+    "lint",
+    "load_latency_model",
+    "load_table",
+    "require_fit",
+    "save_table",
+    "table_from_json",
+]

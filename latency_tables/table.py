@@ -1,0 +1,205 @@
+"""The latency table: what was measured, on what, how well, and how far it can be trusted. A JSON file."""
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fednas.common import ContractError, decode_json, encode_json, read_bytes, write_atomic
+from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
+
+Origin = Literal["measured", "modelled", "estimated"]
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+
+
+class _Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A structure without infinities. Raises ValueError, which the decoder turns into one line with the key."""
+
+    def __post_init__(self) -> None:
+        for field in self.__struct_fields__:
+            value = getattr(self, field)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{field} is {value}; it must be a finite number")
+
+
+class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """What one block costs, measured alone. The first seven fields are those of `BlockSpec`."""
+
+    kind: BlockKind
+    in_channels: AtLeastOne
+    mid_channels: Count
+    out_channels: AtLeastOne
+    in_hw: AtLeastOne
+    stride: AtLeastOne
+    shortcut: Shortcut
+    median_ms: Positive
+    """Of the readings after correction for the machine's drift."""
+    p10_ms: Positive
+    p90_ms: Positive
+    samples: Count
+    """Readings; 0 where nothing was measured."""
+    spread: NonNegative
+    """Standard error of the median as a share of it, from the readings' median absolute deviation."""
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        key = self.spec.key
+        if not self.p10_ms <= self.median_ms <= self.p90_ms:
+            raise ValueError(f"{key}: p10_ms <= median_ms <= p90_ms does not hold")
+
+    @cached_property
+    def spec(self) -> BlockSpec:
+        """The block that this entry prices."""
+        try:
+            return BlockSpec(
+                kind=self.kind,
+                in_channels=self.in_channels,
+                mid_channels=self.mid_channels,
+                out_channels=self.out_channels,
+                in_hw=self.in_hw,
+                stride=self.stride,
+                shortcut=self.shortcut,
+            )
+        except ContractError as err:
+            raise ValueError(str(err)) from err
+
+
+class Calibration(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From blocks measured alone to blocks inside a network, fitted on whole networks.
+
+    contribution = scale * median - overhead - reorder * numbers crossing the block's border + cold * weights.
+    A block alone pays for a call of the runtime and for bringing its input and output into the runtime's own
+    layout, which a network pays once; and its weights lie in the cache, which those of a network do not.
+    """
+
+    intercept_ms: NonNegative = 0.0
+    scale: Positive = 1.0
+    overhead_ms: NonNegative = 0.0
+    reorder_ms_per_number: NonNegative = 0.0
+    cold_ms_per_weight: NonNegative = 0.0
+    networks: Count = 0
+    """Whole networks that it was fitted on; 0: not calibrated, the plain sum of the entries."""
+
+
+class Interval(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prediction interval, multiplicative: latency / factor .. latency * factor."""
+
+    coverage: Share
+    factor: Annotated[float, Meta(ge=1)]
+
+
+class Report(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How well the table predicts whole networks that were kept out of its calibration. Errors are shares."""
+
+    subnets: AtLeastOne
+    mape: NonNegative
+    within_5: Share
+    within_10: Share
+    kendall_tau: Annotated[float, Meta(ge=-1, le=1)]
+    interval_coverage: Share
+    """Share of the held-out networks inside the interval made without them."""
+    repeatability_mape: NonNegative
+    """Mean difference between the medians of the even and the odd rounds of the same networks."""
+
+
+class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fingerprint of what measured. None: could not be read there."""
+
+    cpu_model: str
+    architecture: str
+    operating_system: str
+    cores: AtLeastOne
+    affinity: tuple[int, ...]
+    """Cores that the process may use."""
+    memory_bytes: int | None = None
+    governor: str | None = None
+    power_mode: str | None = None
+    current_mhz: Positive | None = None
+    max_mhz: Positive | None = None
+    python_version: str
+    numpy_version: str
+
+
+class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the measuring went."""
+
+    plan: str
+    seconds: NonNegative
+    """Spent on readings, warm-up between them included."""
+    readings: Count
+    interrupted: Share
+    """Of the readings, those during which the system ran another program on our core."""
+    reference_ms: Positive
+    """Median of the reference network, the largest of the space, read in every round; not corrected for drift."""
+    reference_p10_ms: Positive
+    reference_p90_ms: Positive
+    drift_low: Positive
+    """The machine's speed around a reading against the session's median: 5th and 95th percentile."""
+    drift_high: Positive
+    halves_ratio: Positive
+    """Median of the reference network in the second half of the session over the first: heat shows here."""
+    load_before: NonNegative
+    """Average number of running processes in the last minute."""
+    load_after: NonNegative
+    remarks: tuple[str, ...] = ()
+    """What was wrong with the machine; not empty only in tables that were accepted all the same."""
+
+
+class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the blocks of a search space cost on one device."""
+
+    schema: Literal[1] = 1
+    device: str
+    kind: Literal["measured"] = "measured"
+    runtime: str
+    runtime_version: str
+    precision: str
+    batch: AtLeastOne
+    threads: AtLeastOne
+    date: str
+    """UTC, ISO 8601."""
+    tool_version: str
+    machine: Machine
+    session: Session
+    calibration: Calibration = Calibration()
+    interval: Interval | None = None
+    """None: nothing says how wrong a prediction may be, so none is made."""
+    report: Report | None = None
+    entries: tuple[TableEntry, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.entries:
+            raise ValueError("the table has no entries")
+        seen: set[BlockSpec] = set()
+        for entry in self.entries:
+            if entry.spec in seen:
+                raise ValueError(f"block {entry.spec.key} stands in the table twice")
+            seen.add(entry.spec)
+
+    def to_json(self) -> str:
+        """The content of the file."""
+        return encode_json(self)
+
+
+def load_table(path: Path) -> LatencyTable:
+    """Read a table; raises `FednasError` naming the key for anything that is not exactly right."""
+    return table_from_json(read_bytes(path, "latency table"), f"latency table {path}")
+
+
+def table_from_json(data: bytes | str, what: str) -> LatencyTable:
+    """As `load_table`, from memory; ``what`` names the source in errors."""
+    return decode_json(data, LatencyTable, what)
+
+
+def save_table(table: LatencyTable, path: Path) -> None:
+    """Write a table atomically; raises `FednasError` when the place is not writable."""
+    write_atomic(path, table.to_json())

@@ -1,0 +1,149 @@
+"""From blocks measured alone to whole networks: the fit, its interval, and its error on networks it never saw."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fednas.latency_tables import (
+    BlockSpec,
+    Calibration,
+    Interval,
+    Report,
+    border_numbers,
+    contribution_ms,
+)
+from fednas.toolchain.measure.plan import Specs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COVERAGE = 0.9
+"""Share of networks that a prediction's interval is made to hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredNetwork:
+    """A whole network with the latency that was read."""
+
+    specs: Specs
+    latency_ms: float
+
+
+def fit_calibration(medians_ms: Mapping[BlockSpec, float], networks: Sequence[MeasuredNetwork]) -> Calibration:
+    """Least squares of the relative error over ``networks``, no coefficient against its physical sign."""
+    import numpy as np
+    from scipy.optimize import nnls
+
+    rows = np.array([_features(network.specs, medians_ms) for network in networks])
+    target = np.array([network.latency_ms for network in networks])
+    weighted = rows / target[:, None]
+    # Columns of one size: numbers at a border are thousands, weights millions, milliseconds hundredths.
+    size = np.linalg.norm(weighted, axis=0)
+    size[size == 0] = 1.0
+    solution, _ = nnls(weighted / size, np.ones(len(target)))
+    intercept, scale, overhead, reorder, cold = (float(value) for value in solution / size)
+    if scale <= 0:
+        # The medians explain nothing; the plain ratio of sums is the least wrong thing that can be said.
+        return Calibration(scale=float(target.sum() / rows[:, 1].sum()), networks=len(networks))
+    return Calibration(
+        intercept_ms=intercept,
+        scale=scale,
+        overhead_ms=overhead,
+        reorder_ms_per_number=reorder,
+        cold_ms_per_weight=cold,
+        networks=len(networks),
+    )
+
+
+def predicted_ms(specs: Specs, medians_ms: Mapping[BlockSpec, float], calibration: Calibration) -> float:
+    """Latency of a network by the table's own rule."""
+    prices = (contribution_ms(spec, medians_ms[spec], calibration) for spec in specs)
+    return calibration.intercept_ms + sum(prices)
+
+
+def log_error(network: MeasuredNetwork, medians_ms: Mapping[BlockSpec, float], calibration: Calibration) -> float:
+    """Logarithm of predicted over measured latency."""
+    return math.log(predicted_ms(network.specs, medians_ms, calibration) / network.latency_ms)
+
+
+def unseen_errors(
+    medians_ms: Mapping[BlockSpec, float],
+    calibration: Sequence[MeasuredNetwork],
+    held_out: Sequence[MeasuredNetwork],
+) -> tuple[list[float], list[float]]:
+    """Log errors where the network was not in the fit: calibration networks one left out at a time, and held-out."""
+    left_out = [
+        log_error(network, medians_ms, fit_calibration(medians_ms, [*calibration[:i], *calibration[i + 1 :]]))
+        for i, network in enumerate(calibration)
+    ]
+    final = fit_calibration(medians_ms, calibration)
+    return left_out, [log_error(network, medians_ms, final) for network in held_out]
+
+
+def conformal_factor(log_errors: Sequence[float], coverage: float) -> float:
+    """Factor that a further network's error stays within with probability ``coverage`` at least.
+
+    The ceil((n + 1) coverage)-th smallest absolute error (split conformal prediction, Lei et al. 2018); the
+    largest where n is too small for that.
+    """
+    ordered = sorted(abs(error) for error in log_errors)
+    rank = min(len(ordered), math.ceil((len(ordered) + 1) * coverage))
+    return math.exp(ordered[rank - 1])
+
+
+def interval_of(left_out: Sequence[float], held_out: Sequence[float]) -> Interval:
+    """The interval from all errors on networks outside their fit."""
+    return Interval(coverage=COVERAGE, factor=conformal_factor([*left_out, *held_out], COVERAGE))
+
+
+def report_of(
+    medians_ms: Mapping[BlockSpec, float],
+    calibration: Calibration,
+    held_out: Sequence[MeasuredNetwork],
+    *,
+    errors: tuple[Sequence[float], Sequence[float]],
+    repeatability: float,
+) -> Report:
+    """The table's own statement of its error. ``errors`` is what `unseen_errors` gave."""
+    import numpy as np
+
+    measured = np.array([network.latency_ms for network in held_out])
+    predicted = np.array([predicted_ms(network.specs, medians_ms, calibration) for network in held_out])
+    relative = np.abs(predicted / measured - 1)
+    return Report(
+        subnets=len(held_out),
+        mape=float(relative.mean()),
+        within_5=float((relative <= 0.05).mean()),
+        within_10=float((relative <= 0.10).mean()),
+        kendall_tau=_kendall_tau(predicted, measured),
+        interval_coverage=_coverage_without_itself(*errors),
+        repeatability_mape=repeatability,
+    )
+
+
+def _coverage_without_itself(left_out: Sequence[float], held_out: Sequence[float]) -> float:
+    """Share of held-out networks inside the interval made from all the others."""
+    inside = 0
+    for i, error in enumerate(held_out):
+        others = [*left_out, *held_out[:i], *held_out[i + 1 :]]
+        inside += math.exp(abs(error)) <= conformal_factor(others, COVERAGE)
+    return inside / len(held_out)
+
+
+def _features(specs: Specs, medians_ms: Mapping[BlockSpec, float]) -> tuple[float, ...]:
+    """What the calibration's five coefficients multiply, signs included."""
+    return (
+        1.0,
+        sum(medians_ms[spec] for spec in specs),
+        -float(len(specs)),
+        -float(sum(map(border_numbers, specs))),
+        float(sum(spec.weights for spec in specs)),
+    )
+
+
+def _kendall_tau(predicted: "np.ndarray[Any, Any]", measured: "np.ndarray[Any, Any]") -> float:
+    from scipy.stats import kendalltau
+
+    tau = float(kendalltau(predicted, measured).statistic)
+    return tau if math.isfinite(tau) else 0.0

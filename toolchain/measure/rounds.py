@@ -1,0 +1,138 @@
+"""Timing many models in one sitting: interleaved in random order, round after round (field survey, rules 1-17)."""
+
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fednas.toolchain.measure.environment import interruptions
+from fednas.toolchain.measure.graphs import input_shape, network_onnx
+from fednas.toolchain.measure.journal import Journal, Reading
+from fednas.toolchain.measure.plan import Specs
+from fednas.toolchain.measure.sessions import TimedModel
+
+READING_MS = 0.1
+"""A reading repeats its call until it takes about this long; the clock itself then stays below 0.1 % of it."""
+LEAST_ROUNDS = 9
+WARMING_CALLS = 2
+"""Before each reading, so that the model's weights are in the cache as they are when it runs alone."""
+GROUP_WEIGHTS = 64_000_000
+"""Weights that are loaded at one time (four bytes each): the paper's space has 3 billion in its blocks."""
+WARM_SHARE = 0.02
+WARM_LIMIT_S = 2.0
+
+
+class ReportProgress(Protocol):
+    """Is told how far the measuring is."""
+
+    def __call__(self, done: float, total: float, what: str = "") -> None:
+        """``done`` of ``total`` seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sitting:
+    """How to measure."""
+
+    threads: int
+    batch: int
+    seconds: float
+    seed: int = 0
+
+
+def groups_of(candidates: Sequence[Specs]) -> list[list[int]]:
+    """Indices of the candidates that are measured together; the reference, candidate 0, is in every group."""
+    groups: list[list[int]] = [[]]
+    held = 0
+    for index, specs in enumerate(candidates[1:], start=1):
+        weights = sum(spec.weights for spec in specs)
+        if held + weights > GROUP_WEIGHTS and groups[-1]:
+            groups.append([])
+            held = 0
+        groups[-1].append(index)
+        held += weights
+    return [[0, *group] for group in groups]
+
+
+def measure(
+    candidates: Sequence[Specs], sitting: Sitting, journal: Journal, progress: ReportProgress | None = None
+) -> None:
+    """Time all candidates until the seconds are used and each has `LEAST_ROUNDS` readings.
+
+    Candidate 0 is the reference. What the journal holds already counts.
+    """
+    groups = groups_of(candidates)
+    weights = [sum(_expected_ms(candidates[index], sitting.batch) for index in group) for group in groups]
+    finished_s = 0.0
+    for number, group in enumerate(groups):
+        seconds = sitting.seconds * weights[number] / sum(weights)
+        old = [r for r in journal.readings if r.group == number]
+        spent_s = max((r.elapsed_s for r in old), default=0.0)
+        rounds = min(sum(r.candidate == index for r in old) for index in group)
+        if spent_s < seconds or rounds < LEAST_ROUNDS:
+            run = _Group(number, candidates, group, sitting, journal)
+            run.measure(seconds, spent_s, rounds, finished_s, progress)
+        finished_s += seconds
+
+
+def warm_up(model: TimedModel) -> None:
+    """Call until three windows of calls in a row agree within 2 %, or two seconds have passed."""
+    calls = model.repetitions(10.0)
+    windows: list[float] = []
+    start = time.perf_counter()
+    while time.perf_counter() - start < WARM_LIMIT_S:
+        windows.append(model.call(calls))
+        last = windows[-3:]
+        if len(last) == 3 and max(last) - min(last) < WARM_SHARE * statistics.median(last):
+            return
+
+
+class _Group:
+    """The loaded models of one group."""
+
+    def __init__(
+        self, number: int, candidates: Sequence[Specs], group: Sequence[int], sitting: Sitting, journal: Journal
+    ) -> None:
+        self._number = number
+        self._group = list(group)
+        self._sitting = sitting
+        self._journal = journal
+        self._models = {index: _timed(candidates[index], sitting) for index in group}
+        warm_up(self._models[group[0]])
+        self._times = {index: model.repetitions(READING_MS) for index, model in self._models.items()}
+
+    def measure(
+        self, seconds: float, spent_s: float, rounds: int, finished_s: float, progress: ReportProgress | None
+    ) -> None:
+        """Rounds until this group's seconds and the least number of rounds are reached."""
+        # A resumed run takes up with another order; the order need only be random.
+        rng = random.Random(f"{self._sitting.seed} {self._number} {rounds}")  # noqa: S311
+        start = time.perf_counter() - spent_s
+        while time.perf_counter() - start < seconds or rounds < LEAST_ROUNDS:
+            rng.shuffle(self._group)
+            for index in self._group:
+                self._read(index, start)
+            rounds += 1
+            if progress is not None:
+                done = min(time.perf_counter() - start, seconds)
+                progress(finished_s + done, self._sitting.seconds, f"round {rounds}")
+
+    def _read(self, index: int, start: float) -> None:
+        model = self._models[index]
+        model.call(WARMING_CALLS)
+        before = interruptions()
+        latency_ms = model.call(self._times[index])
+        interrupted = interruptions() > before
+        self._journal.add(Reading(self._number, index, latency_ms, time.perf_counter() - start, interrupted))
+
+
+def _timed(specs: Specs, sitting: Sitting) -> TimedModel:
+    model = network_onnx(specs, batch=sitting.batch, seed=sitting.seed)
+    shape = input_shape(specs, sitting.batch)
+    return TimedModel(model, input_shape=shape, threads=sitting.threads, seed=sitting.seed)
+
+
+def _expected_ms(specs: Specs, batch: int) -> float:
+    """Rough length of a visit, to share the seconds among groups; 30 GMAC/s is a common core."""
+    return READING_MS + 3 * batch * sum(spec.macs for spec in specs) / 30e6
