@@ -4,7 +4,6 @@ Packages are looked up, not imported; only TensorRT is loaded, to learn whether 
 """
 
 import importlib.metadata
-import importlib.resources
 import importlib.util
 import os
 import platform
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from fednas.export import tensorrt_status
 from fednas.profiles import LOCAL, DeviceProfile, installed_version, load_profiles
+from fednas.toolchain.embedded import embedded_supernet_path
 from fednas.toolchain.measure.environment import read_machine
 
 PROJECT = "fednas-export"
@@ -150,8 +150,8 @@ def nvidia_gpu() -> Gpu:
 
 def embedded_supernet() -> str | None:
     """Name of the supernet file that ships inside the package."""
-    files = importlib.resources.files("fednas.toolchain.embedded").iterdir()
-    return next((file.name for file in files if file.name.endswith(".safetensors")), None)
+    path = embedded_supernet_path()
+    return path.name if path.is_file() else None
 
 
 def device_path(profile: DeviceProfile, gpu: Gpu, can_build_engines: bool) -> DevicePath:

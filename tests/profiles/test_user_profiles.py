@@ -97,3 +97,12 @@ def test_two_files_with_one_device_name_both_are_named(folder: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FednasError, match=r"profile folder .*absent is not a folder; .*--profiles.*FEDNAS_PROFILES"):
         load_profiles(tmp_path / "absent")
+
+
+def test_the_examples_of_the_documentation_are_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "devices.md").read_text()
+    example, tensorrt = (part.split("```")[0] for part in page.split("```toml\n")[1:])
+    (tmp_path / "a.toml").write_text(example)
+    assert find_profile("camera", tmp_path).onnx_opset == 17
+    (tmp_path / "a.toml").write_text(example.replace('"onnxruntime"', '"tensorrt"') + tensorrt)
+    assert find_profile("camera", tmp_path).tensorrt is not None

@@ -10,6 +10,7 @@ import msgspec
 
 from fednas.common import FednasError, convert, load_toml
 from fednas.toolchain.budgets.quantities import QUANTITIES, Quantity
+from fednas.toolchain.embedded import embedded_space_path
 
 LatencyBasis = Literal["measured", "predicted"]
 
@@ -130,8 +131,8 @@ def _folder_subject(form: BudgetForm, base: Path) -> FolderSubject:
 
 
 def _architecture_subject(form: BudgetForm, base: Path) -> ArchitectureSubject:
-    if form.space is None or form.architecture is None:
-        raise FednasError("it names nothing to check", hint="give folder, or both space and architecture")
+    if form.architecture is None:
+        raise FednasError("it names nothing to check", hint="give folder, or architecture")
     for key, quantity in QUANTITIES.items():
         if quantity.needs_folder and getattr(form, key) is not None:
             raise FednasError(
@@ -144,4 +145,5 @@ def _architecture_subject(form: BudgetForm, base: Path) -> ArchitectureSubject:
     if form.max_latency is not None and form.device is None and form.table is None:
         raise FednasError("key max_latency needs device or table", hint="say whose latency is to be predicted")
     table = None if form.table is None else base / form.table
-    return ArchitectureSubject(base / form.space, base / form.architecture, form.device, table)
+    space = embedded_space_path() if form.space is None else base / form.space
+    return ArchitectureSubject(space, base / form.architecture, form.device, table)

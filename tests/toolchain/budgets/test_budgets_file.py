@@ -7,6 +7,7 @@ import pytest
 from fednas.common import FednasError
 from fednas.toolchain.budgets import load_budgets
 from fednas.toolchain.budgets.file import ArchitectureSubject, FolderSubject
+from fednas.toolchain.embedded import embedded_space_path
 
 FOLDER = """
 schema = 1
@@ -46,6 +47,12 @@ def test_a_folder_budget_is_read(tmp_path: Path) -> None:
     assert values == {"latency": 5.0, "size": 2 * 2**20, "macs": 50_000_000, "params": 1_000_000, "accuracy": 0.95}
 
 
+def test_the_embedded_space_is_the_default(tmp_path: Path) -> None:
+    (budget,) = load_budgets(write(tmp_path, ARCHITECTURE.replace('space = "space.json"\n', "")))
+    assert isinstance(budget.subject, ArchitectureSubject)
+    assert budget.subject.space == embedded_space_path()
+
+
 def test_an_architecture_budget_is_read(tmp_path: Path) -> None:
     (budget,) = load_budgets(write(tmp_path, ARCHITECTURE))
     space, architecture = tmp_path / "space.json", tmp_path / "arch.json"
@@ -70,7 +77,7 @@ def test_an_architecture_budget_is_read(tmp_path: Path) -> None:
         pytest.param("schema = 1", "schema = 9", r"(?i)invalid.*9.*\(key schema\)", id="schema"),
         pytest.param("schema = 1\n", "", r"missing key schema", id="no schema"),
         pytest.param("schema = 1", "schema =", r"(?i)invalid value", id="not TOML"),
-        pytest.param('folder = "out/cpu"\n', "", r"it names nothing to check; give folder, or both", id="no subject"),
+        pytest.param('folder = "out/cpu"\n', "", r"it names nothing to check; give folder, or arch", id="no subject"),
         pytest.param('"5ms"', '"5ms"\nspace = "s"', r"keys folder and space exclude each other", id="two subjects"),
         pytest.param('"5ms"', '"5ms"\nlatency = "guess"', r"(?i)invalid.*guess.*\(key latency\)", id="basis"),
         pytest.param('max_latency = "5ms"', 'latency = "measured"', r"key latency has no use without", id="idle key"),
@@ -119,3 +126,9 @@ def test_a_file_without_budgets_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FednasError, match=r"budgets file .*absent\.toml does not exist"):
         load_budgets(tmp_path / "absent.toml")
+
+
+def test_the_example_of_the_documentation_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "budgets.md").read_text()
+    example = page.split("```toml\n")[1].split("```")[0]
+    assert [budget.name for budget in load_budgets(write(tmp_path, example))] == ["door camera", "next generation"]
