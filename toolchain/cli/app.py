@@ -1,7 +1,5 @@
 """The table of contents of the command line: which command lives where."""
 
-from typing import Annotated
-
 import typer
 
 from fednas.toolchain.cli.cache import cache
@@ -12,6 +10,7 @@ from fednas.toolchain.cli.evaluate import evaluate
 from fednas.toolchain.cli.group import FednasGroup
 from fednas.toolchain.cli.score import score
 from fednas.toolchain.cli.search import search
+from fednas.toolchain.cli.ship import fednas_export
 from fednas.toolchain.cli.train import train
 from fednas.toolchain.cli.verify import verify
 
@@ -27,11 +26,4 @@ for command in (search, score, cache, train, evaluate, check, verify, doctor):
     app.command()(command)
 app.add_typer(devices_app, name="devices")
 
-
-@app.callback(invoke_without_command=True)
-def fednas_export(
-    context: typer.Context,
-    json: Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing on stderr but warnings and errors.")] = False,
-) -> None:
-    """Export the best subnet of a federated supernet for a device."""
+app.callback(invoke_without_command=True)(fednas_export)

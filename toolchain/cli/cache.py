@@ -34,7 +34,8 @@ def cache(
     if len(rows) < count:
         note(f"{len(rows)} of {count} rows: equal optima at neighbouring budgets were merged")
     first, last = rows[0], rows[-1]
+    span = f"{format_count(first.macs)} to {format_count(last.macs)} MACs ({chosen} accounting)"
     emit(
         {"out": str(out), "rows": len(rows), "min_macs": first.macs, "max_macs": last.macs, "accounting": chosen},
-        f"{out}: {len(rows)} subnets from {format_count(first.macs)} to {format_count(last.macs)} MACs ({chosen} accounting)",
+        f"{out}: {len(rows)} subnets from {span}",
     )

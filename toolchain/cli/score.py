@@ -1,7 +1,7 @@
 """``score``: cost, fitness and predicted latency of given architectures."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from fednas.toolchain.cli.options import (
 )
 from fednas.toolchain.cli.output import emit, table
 from fednas.toolchain.cli.parsing import accounting_from, space_from
+
+if TYPE_CHECKING:
+    from fednas.toolchain.scoring import Score
 
 
 def score(
@@ -41,11 +44,7 @@ def score(
     model = latency_model(device, latency_table, precision, profiles)
     rows = score_rows(chosen, read_architectures(archs, chosen), accounting_from(accounting), model)
     headers = ["row", "MACs", "params", "fitness", "entropy", "rho", "Q", "V"]
-    cells = [
-        [i, format_count(r.macs), format_count(r.params), f"{r.fitness:.3f}", f"{r.entropy:.3f}"]
-        + [f"{r.effectiveness:.6f}", f"{r.depth_penalty:.4f}", f"{r.channel_penalty:.0f}"]
-        for i, r in enumerate(rows)
-    ]
+    cells = [[i, *_cells(row)] for i, row in enumerate(rows)]
     footer = ""
     if model is not None:
         headers += ["latency", "from", "to"]
@@ -53,8 +52,12 @@ def score(
             latencies = (row.latency_ms, row.latency_low_ms, row.latency_high_ms)
             line += [format_latency_ms(value) for value in latencies if value is not None]
         identity = model.identity
-        share = f"{rows[0].coverage:.0%}" if rows[0].coverage is not None else ""
-        footer = (
-            f"\n\nLatency on {identity.device}: {identity.kind} ({identity.name}); interval for {share} of networks."
-        )
+        share = "" if rows[0].coverage is None else f"; the interval holds {rows[0].coverage:.0%} of networks"
+        footer = f"\n\nLatency on {identity.device}: {identity.kind} ({identity.name}){share}."
     emit([row.as_document() for row in rows], table(cells, headers, align=["right"] * len(headers)) + footer)
+
+
+def _cells(row: "Score") -> list[str]:
+    terms = [f"{row.fitness:.3f}", f"{row.entropy:.3f}", f"{row.effectiveness:.6f}"]
+    penalties = [f"{row.depth_penalty:.4f}", f"{row.channel_penalty:.0f}"]
+    return [format_count(row.macs), format_count(row.params), *terms, *penalties]

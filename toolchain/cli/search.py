@@ -1,6 +1,7 @@
 """``search``: the fittest architecture within budgets, with a proof that none is better."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,7 +53,7 @@ def search(
         raise unknown_name("search method", method, ["exact"])
     if latency_table is not None and len(device or []) > 1:
         raise FednasError("one --table for several --device", hint="leave out --table, or give one device")
-    names = list(device or []) or [None]
+    names: list[str | None] = [*(device or [])] or [None]
     models = [model for name in names if (model := latency_model(name, latency_table, precision, profiles))]
     answer = answer_search(
         space_from(space, supernet),
@@ -98,7 +99,7 @@ def search_document(answer: "SearchAnswer", devices: list[str]) -> dict[str, obj
     }
 
 
-def search_text(answer: "SearchAnswer", kinds: dict[str, str]) -> str:
+def search_text(answer: "SearchAnswer", kinds: Mapping[str, str]) -> str:
     """The form for people."""
     from fednas.toolchain.search.request import format_quantity
 

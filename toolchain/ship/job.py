@@ -1,0 +1,120 @@
+"""The main job, step by step: search, extract, recalibrate, export, prove, measure, write."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fednas.common import ExitCode, FednasError, Progress, read_bytes, silent
+from fednas.export import Manifest, read_manifest, staged_folder, tolerance_for
+from fednas.profiles import DeviceProfile
+from fednas.toolchain.latency import latency_model
+from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
+from fednas.toolchain.ship.source import Source, open_source
+from fednas.toolchain.ship.writing import write_device_folder
+from fednas.toolchain.space import Architecture, architecture_from_json
+
+STEPS = 6
+"""Steps reported for each device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipJob:
+    """Everything that the user asked for."""
+
+    devices: Mapping[str, DeviceProfile]
+    """By the name that the user typed (`jetson`), which names the folder too."""
+    supernet: Path | None
+    """None: the embedded one."""
+    budgets: Budgets
+    precisions: tuple[str, ...]
+    data: str | None
+    """``--data`` as given; None: the data set that the supernet was trained on, if it is bundled."""
+    out: Path
+    architecture: Path | None = None
+    """A given architecture (JSON) instead of a search."""
+    table: Path | None = None
+    recalibrate: bool = True
+    profiles: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.devices:
+            raise FednasError("no device was named", hint="add --device cpu; `fednas-export devices` lists all")
+        for precision in self.precisions:
+            tolerance_for(precision)
+        if self.table is not None and len(self.devices) > 1:
+            raise FednasError("one --table for several devices", hint="give one --device, or leave out --table")
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedDevice:
+    """What was written for one device."""
+
+    name: str
+    """As the user typed it."""
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """4 if it failed its verification, 3 or 5 if a reading misses a budget or cannot tell, else 0.
+
+        Where nothing but a prediction speaks for a latency budget, the search kept to it and that is all that
+        can be done here: the report says ``cannot tell``, and the job has not failed.
+        """
+        if self.manifest.status == "rejected":
+            return ExitCode.VERIFICATION_FAILED
+        checked = [b for b in self.manifest.shipment.budgets if b.basis in ("measured", "exact")]
+        if any(budget.verdict == "missed" for budget in checked):
+            return ExitCode.BUDGET_MISSED
+        if any(budget.verdict == "cannot tell" for budget in checked):
+            return ExitCode.CANNOT_TELL
+        return ExitCode.OK
+
+
+def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
+    """Write one folder for each device; all of them or, if anything fails, none.
+
+    Raises `FednasError` for bad input, an infeasible budget, or a folder that cannot be written.
+    """
+    total = STEPS * len(job.devices) + 1
+    progress(0, total, "reading the supernet and the data")
+    source = open_source(job.supernet, job.data)
+    answers = {name: _answer(job, source, profile) for name, profile in job.devices.items()}
+    with ExitStack() as stack:
+        staged = {name: stack.enter_context(staged_folder(job.out / name)) for name in job.devices}
+        for number, (name, profile) in enumerate(job.devices.items()):
+            first = 1 + STEPS * number
+
+            def report(step: int, what: str, name: str = name, first: int = first) -> None:
+                progress(first + step, total, f"{name}: {what}")
+
+            model = latency_model(profile.name, job.table, job.precisions[0], job.profiles)
+            write_device_folder(staged[name], job, source, profile, answers[name], model, report)
+    progress(total, total, "done")
+    folders = {name: job.out / name for name in job.devices}
+    return [ShippedDevice(name, folder, read_manifest(folder)) for name, folder in folders.items()]
+
+
+def _answer(job: ShipJob, source: Source, profile: DeviceProfile) -> SearchAnswer:
+    """The architecture for one device, found or given."""
+    model = latency_model(profile.name, job.table, job.precisions[0], job.profiles)
+    models = [model] if model is not None else []
+    if job.architecture is not None:
+        given = _read_architecture(source, job.architecture)
+        return describe(source.space, given, models, "network", "given", None, None, 0.0, ())
+    answer = answer_search(source.space, job.budgets, models, precision=job.precisions[0])
+    if answer.status == "infeasible":
+        raise FednasError(f"{profile.name}: {infeasible_message(answer)}", hint="raise the budget")
+    return answer
+
+
+def _read_architecture(source: Source, path: Path) -> Architecture:
+    return architecture_from_json(source.space, read_bytes(path, "architecture"), f"architecture {path}")
+
+
+def worst_exit_code(shipped: Sequence[ShippedDevice]) -> ExitCode:
+    """Of several devices: failed verification before a missed budget before cannot tell."""
+    codes = {device.exit_code for device in shipped}
+    order = (ExitCode.VERIFICATION_FAILED, ExitCode.BUDGET_MISSED, ExitCode.CANNOT_TELL)
+    return next((code for code in order if code in codes), ExitCode.OK)

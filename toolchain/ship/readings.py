@@ -1,0 +1,108 @@
+"""What is known about speed and budgets, in the words of the manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fednas.common import FednasError
+from fednas.export import Budget, Latency, MeasuredLatency, PredictedLatency, Table
+from fednas.export.manifest import Verdict
+from fednas.latency_tables import LatencyModel
+from fednas.profiles import DeviceProfile
+from fednas.toolchain.search.request import Budgets, SearchAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A latency measured on this machine, or the reason why there is none."""
+
+    measured: MeasuredLatency | None
+    interval_ms: tuple[float, float]
+    """Holds the median with 95 % confidence."""
+    why_not: str
+
+
+def measure_here(model_file: Path, profile: DeviceProfile, input_shape: tuple[int, int, int]) -> Reading:
+    """Time the file under ONNX Runtime if this machine is the device, one image and one thread."""
+    from fednas.toolchain.measure.environment import read_machine
+    from fednas.toolchain.measure.here import require_this_machine
+    from fednas.toolchain.measure.model_file import measure_onnx_file
+    from fednas.toolchain.measure.sessions import runtime_version
+
+    try:
+        require_this_machine(profile)
+    except FednasError:
+        return Reading(None, (0.0, 0.0), f"this machine is not {profile.title}")
+    found = measure_onnx_file(model_file, input_shape=(1, *input_shape))
+    if not found.fit:
+        return Reading(None, (0.0, 0.0), f"this machine was not fit to measure: {found.reason}")
+    machine = read_machine()
+    record = MeasuredLatency(
+        median_ms=found.median_ms,
+        low_ms=found.p10_ms,
+        high_ms=found.p90_ms,
+        runs=found.samples * found.calls_per_reading,
+        threads=found.threads,
+        runtime=f"ONNX Runtime {runtime_version()}",
+        machine=f"{machine.cpu_model}, {machine.cores} cores, {machine.operating_system}",
+    )
+    return Reading(record, (found.low_ms, found.high_ms), "")
+
+
+def latency_record(answer: SearchAnswer, model: LatencyModel | None, reading: Reading) -> Latency:
+    """Prediction with its table, and the reading."""
+    table = predicted = None
+    if model is not None:
+        identity, forecast = model.identity, answer.predictions[0]
+        table = Table(name=identity.name, sha256=identity.sha256 or None, kind=identity.kind)
+        predicted = PredictedLatency(
+            latency_ms=forecast.latency_ms,
+            low_ms=forecast.low_ms,
+            high_ms=forecast.high_ms,
+            coverage=forecast.coverage,
+        )
+    return Latency(table=table, predicted=predicted, measured=reading.measured, not_measured_because=reading.why_not)
+
+
+def budget_records(
+    budgets: Budgets, answer: SearchAnswer, model: LatencyModel | None, reading: Reading, file_bytes: int
+) -> tuple[Budget, ...]:
+    """One record a budget, with the verdict that its interval allows."""
+    records = []
+    if budgets.latency_ms is not None:
+        records.append(_latency_budget(budgets.latency_ms, answer, model, reading))
+    for quantity, unit, limit, value in (
+        ("macs", "", budgets.macs, answer.macs),
+        ("params", "", budgets.params, answer.params),
+        ("size", "bytes", budgets.weight_bytes, file_bytes),
+    ):
+        if limit is not None:
+            verdict = _verdict(value, value, limit)
+            records.append(
+                Budget(quantity=quantity, unit=unit, limit=limit, value=value, basis="exact", verdict=verdict)
+            )
+    return tuple(records)
+
+
+def _latency_budget(limit_ms: float, answer: SearchAnswer, model: LatencyModel | None, reading: Reading) -> Budget:
+    if reading.measured is not None:
+        value, (low, high), basis = reading.measured.median_ms, reading.interval_ms, "measured"
+    else:
+        forecast = answer.predictions[0]
+        value, low, high = forecast.latency_ms, forecast.low_ms, forecast.high_ms
+        basis = "predicted" if model is not None and model.identity.kind == "measured" else "estimated"
+    return Budget(
+        quantity="latency",
+        unit="ms",
+        limit=limit_ms,
+        value=value,
+        low=low,
+        high=high,
+        basis=basis,
+        verdict=_verdict(low, high, limit_ms),
+    )
+
+
+def _verdict(low: float, high: float, limit: float) -> Verdict:
+    if high <= limit:
+        return "met"
+    return "missed" if low > limit else "cannot tell"

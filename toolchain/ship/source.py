@@ -1,0 +1,95 @@
+"""What is exported from: the supernet, and the images that prove and recalibrate its subnets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fednas.common import FednasError, sha256_of
+from fednas.export import Preprocessing, Supernet
+from fednas.toolchain.data import DataKind, ImageData, load_data, parse_data_spec
+from fednas.toolchain.embedded import embedded_supernet_path
+from fednas.toolchain.space import SearchSpace
+from fednas.toolchain.supernet import SupernetHeader, open_supernet
+
+if TYPE_CHECKING:
+    from fednas.toolchain.supernet import LoadedSupernet
+
+BUNDLED_DATA = ("digits",)
+"""Data sets that come with a dependency, so that nobody needs to name them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A supernet with its data."""
+
+    loaded: "LoadedSupernet"
+    identity: Supernet
+    data: ImageData | None
+    """None: exported without data."""
+    preprocessing: Preprocessing
+    preprocessing_known: bool
+    """False: neither the supernet nor a data set says how images are prepared."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """The supernet's search space."""
+        return self.header.space
+
+    @property
+    def header(self) -> SupernetHeader:
+        """What the supernet file says about itself."""
+        return self.loaded.header
+
+
+def open_source(supernet: Path | None, data: str | None) -> Source:
+    """Read the supernet and the data set; raises `FednasError` if they disagree or one is missing."""
+    path = embedded_supernet_path() if supernet is None else supernet
+    loaded = open_supernet(path)
+    identity = Supernet(name="embedded" if supernet is None else path.name, sha256=sha256_of(path))
+    header = loaded.header
+    images = _images(header, data)
+    if images is None:
+        return Source(loaded, identity, None, _preprocessing(header, None), header.preprocessing is not None)
+    space = header.space
+    if header.preprocessing is not None:
+        images = images.with_preprocessing(header.preprocessing)
+    images.check_fits(space.initial_input_channels, space.initial_input_hw, space.n_classes)
+    return Source(loaded, identity, images, _preprocessing(header, images), True)
+
+
+def _images(header: SupernetHeader, data: str | None) -> ImageData | None:
+    if data is None:
+        if header.dataset not in BUNDLED_DATA:
+            raise FednasError(
+                f"the supernet was trained on {header.dataset!r}, which is not bundled, and no --data was given",
+                hint="add --data cifar10:DIR (or another data set), or --data none to export without accuracy checks",
+            )
+        data = header.dataset
+    spec = parse_data_spec(data)
+    if spec.kind is DataKind.NONE:
+        return None
+    space = header.space
+    return load_data(spec, channels=space.initial_input_channels, side=space.initial_input_hw)
+
+
+def _preprocessing(header: SupernetHeader, images: ImageData | None) -> Preprocessing:
+    """The export room's record; plain pixels in 0 .. 1 where nothing is known."""
+    known = header.preprocessing or (images.preprocessing if images else None)
+    channels, side = header.space.initial_input_channels, header.space.initial_input_hw
+    if known is None:
+        return Preprocessing(
+            channels=channels,
+            height=side,
+            width=side,
+            value_range_max=1.0,
+            mean=(0.0,) * channels,
+            std=(1.0,) * channels,
+        )
+    return Preprocessing(
+        channels=known.channels,
+        height=known.height,
+        width=known.width,
+        value_range_max=known.value_range_max,
+        mean=known.mean,
+        std=known.std,
+    )

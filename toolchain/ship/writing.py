@@ -1,0 +1,151 @@
+"""One device's folder: the network, its proof, its readings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fednas.common import import_extra
+from fednas.export import (
+    Dataset,
+    Device,
+    Model,
+    ModelMetadata,
+    OrtRunner,
+    Recalibration,
+    Search,
+    Shipment,
+    Vectors,
+    model_file_name,
+    onnx_from_module,
+    random_inputs,
+    tolerance_for,
+    unlabelled,
+    verify_artefact,
+    write_contents,
+)
+from fednas.latency_tables import LatencyModel
+from fednas.profiles import DeviceProfile, installed_version
+from fednas.toolchain.search.request import SearchAnswer
+from fednas.toolchain.ship.readings import budget_records, latency_record, measure_here
+from fednas.toolchain.ship.source import Source
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from fednas.toolchain.ship.job import ShipJob
+
+RECALIBRATION_IMAGES = 2000
+"""Training images for the batch-norm statistics of the subnet; all if there are fewer."""
+VECTOR_COUNT = 32
+"""Test inputs that travel with the model."""
+RANDOM_INPUTS = 256
+"""Inputs for the parity check where there is no data."""
+
+Report = Callable[[int, str], None]
+
+
+def write_device_folder(
+    folder: Path,
+    job: "ShipJob",
+    source: Source,
+    profile: DeviceProfile,
+    answer: SearchAnswer,
+    latency: LatencyModel | None,
+    report: Report,
+) -> None:
+    """Fill the staged ``folder`` for one device; ``report`` is told each step."""
+    report(0, "extracting the subnet")
+    module, recalibrated = _subnet(job, source, answer)
+    report(1, "exporting to ONNX")
+    precision = job.precisions[0]
+    onnx_file = onnx_from_module(
+        module, folder / model_file_name(precision), opset=profile.onnx_opset, metadata=_metadata(source, answer)
+    )
+    report(2, "computing the source's logits")
+    inputs, labels = _inputs(source)
+    logits = _logits(module, inputs)
+    report(3, "running the exported file on the same images")
+    with OrtRunner(onnx_file.path) as runner:
+        evidence = verify_artefact(
+            runner, inputs, logits, tolerance=tolerance_for(precision), labels=labels if source.data else None
+        )
+    report(4, "measuring the latency of the file")
+    measured = measure_here(onnx_file.path, profile, source.preprocessing.input_shape)
+    report(5, "writing the folder")
+    shipment = Shipment(
+        device=Device.from_profile(profile),
+        architecture=answer.architecture.as_dict(),
+        fitness=answer.fitness,
+        macs=answer.macs,
+        params=answer.params,
+        supernet=source.identity,
+        search=_search_record(answer),
+        budgets=budget_records(job.budgets, answer, latency, measured, onnx_file.size_bytes),
+        latency=latency_record(answer, latency, measured),
+        dataset=Dataset(name=source.data.name, test_images=len(source.data.test)) if source.data else None,
+        recalibration=Recalibration(images=recalibrated),
+    )
+    write_contents(
+        folder,
+        shipment,
+        [Model.from_onnx(onnx_file, "fp32", evidence)],
+        vectors=Vectors(inputs=inputs[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=labels[:VECTOR_COUNT]),
+        preprocessing=source.preprocessing,
+        class_names=source.header.class_names,
+        not_verified=_gaps(source),
+    )
+
+
+def _subnet(job: "ShipJob", source: Source, answer: SearchAnswer) -> tuple["nn.Module", int]:
+    """The extracted subnet in evaluation mode, and the images its batch norms were recalibrated on."""
+    import_extra("torch", "torch", "extracting a subnet")
+    from fednas.toolchain.supernet import extract_subnet, recalibrate_batch_norm
+
+    module = extract_subnet(source.loaded.supernet, answer.architecture).eval()
+    if not job.recalibrate or source.data is None:
+        return module, 0
+    images = source.data.preprocessing.apply(source.data.train.images)
+    return module, recalibrate_batch_norm(module, images, RECALIBRATION_IMAGES).samples
+
+
+def _metadata(source: Source, answer: SearchAnswer) -> ModelMetadata:
+    return ModelMetadata(
+        preprocessing=source.preprocessing,
+        class_names=source.header.class_names,
+        architecture=dict(answer.architecture.as_dict()),
+        tool_version=installed_version("fednas-export") or "unknown",
+    )
+
+
+def _inputs(source: Source) -> tuple["NDArray[np.float32]", "NDArray[np.int64]"]:
+    """The held-out test images, preprocessed, with their labels; random inputs where there is no data."""
+    if source.data is None:
+        inputs = random_inputs(source.preprocessing.input_shape, RANDOM_INPUTS)
+        return inputs, unlabelled(len(inputs))
+    test = source.data.test
+    return source.data.preprocessing.apply(test.images), test.labels
+
+
+def _logits(module: "nn.Module", inputs: "NDArray[np.float32]", batch_size: int = 256) -> "NDArray[np.float32]":
+    import numpy as np
+    import torch
+
+    with torch.inference_mode():
+        parts = [
+            module(torch.from_numpy(inputs[i : i + batch_size])).numpy() for i in range(0, len(inputs), batch_size)
+        ]
+    return np.concatenate(parts)
+
+
+def _search_record(answer: SearchAnswer) -> Search | None:
+    if answer.status == "given":
+        return None
+    return Search(method="exact", status=answer.status, upper_bound=answer.upper_bound, gap=answer.gap)
+
+
+def _gaps(source: Source) -> list[str]:
+    if source.preprocessing_known:
+        return []
+    return ["Preprocessing: the supernet does not say how images are prepared; preprocessing.json is a guess."]
