@@ -13,7 +13,7 @@ from fednas.export.evidence import (
     tolerance_for,
     verify_artefact,
 )
-from fednas.export.folder import read_manifest, staged_folder
+from fednas.export.folder import read_manifest, shipped_path, staged_folder
 from fednas.export.manifest import (
     MANIFEST_FILE,
     Budget,
@@ -27,8 +27,8 @@ from fednas.export.manifest import (
     PredictedLatency,
     Recalibration,
     Search,
-    ShippedFile,
     Shipment,
+    ShippedFile,
     Supernet,
     Table,
     TestVectors,
@@ -75,8 +75,8 @@ __all__ = [
     "Report",
     "Runner",
     "Search",
-    "ShippedFile",
     "Shipment",
+    "ShippedFile",
     "Supernet",
     "Table",
     "TensorRTStatus",
@@ -96,6 +96,7 @@ __all__ = [
     "random_inputs",
     "read_manifest",
     "read_onnx_file",
+    "shipped_path",
     "staged_folder",
     "tensorrt_status",
     "tolerance_for",

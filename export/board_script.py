@@ -1,6 +1,5 @@
 """The script that builds and measures a TensorRT engine on the board itself."""
 
-import importlib.resources
 import re
 import string
 from dataclasses import dataclass
@@ -38,6 +37,8 @@ def build_script(
     batches: BatchRange = BatchRange(),
 ) -> str:
     """The POSIX shell script for one model file; ``input_shape`` is (channels, height, width)."""
+    import importlib.resources
+
     values = {
         "model": model_file,
         "stem": model_file.removesuffix(".onnx"),
@@ -59,5 +60,5 @@ def build_script(
 
 
 class _AtTemplate(string.Template):
-    # The shell needs the dollar for itself.
-    delimiter = "@"
+    # The shell needs the dollar and the single at-sign for itself.
+    delimiter = "@@"

@@ -5,15 +5,18 @@ for it; before that, flags allow it. Every version-dependent member is looked fo
 """
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fednas.common import FednasError, read_bytes, sha256_of, write_atomic
+from fednas.common import FednasError, read_bytes, sha256_of, unknown_name, write_atomic
 from fednas.export.board_script import BatchRange
 from fednas.export.onnx_file import BATCH_DIMENSION, OnnxFile, read_onnx_file
 
 MIB = 2**20
+_FLAGS: Mapping[str, tuple[str, ...]] = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8", "FP16")}
+"""Builder flags by precision, for the versions that need them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +25,21 @@ class EngineOptions:
 
     precision: str = "fp32"
     """What the ONNX file holds: ``fp32``, ``fp16`` or ``int8`` (with quantise and dequantise operators)."""
-    batches: BatchRange = BatchRange()
+    batches: BatchRange = field(default_factory=BatchRange)
     workspace_bytes: int = 512 * MIB
     optimization_level: int = 3
     """0 (quick build) to 5 (best engine)."""
     timing_cache: Path | None = None
     """Read if it exists, written afterwards; belongs to one TensorRT version and one kind of GPU."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in _FLAGS:
+            raise unknown_name("precision", self.precision, _FLAGS)
+        if self.workspace_bytes < MIB or self.optimization_level not in range(6):
+            raise FednasError(
+                f"workspace of {self.workspace_bytes} bytes or optimization level {self.optimization_level} is out of "
+                "range (at least 1 MiB; level 0 to 5)"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +153,9 @@ def _configure(trt: Any, builder: Any, config: Any, options: EngineOptions, mode
 
 
 def _allow_precision(trt: Any, config: Any, precision: str) -> tuple[str, ...]:
-    names = {"fp32": (), "fp16": ("FP16",), "int8": ("INT8", "FP16")}[precision]
-    for name in names:
+    for name in _FLAGS[precision]:
         config.set_flag(getattr(trt.BuilderFlag, name))
-    return names
+    return _FLAGS[precision]
 
 
 def _use_timing_cache(config: Any, path: Path | None) -> Any:

@@ -4,7 +4,7 @@ import ctypes
 import importlib
 from dataclasses import dataclass
 
-TESTED = "The TensorRT code was tested against the recorded interfaces of versions 8.6 to 11.4; it was never run on TensorRT."
+TESTED = "Tested against the recorded interfaces of TensorRT 8.6 to 11.4; never run on TensorRT itself."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

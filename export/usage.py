@@ -8,11 +8,13 @@ from fednas.export.preprocessing import Preprocessing
 _ONNXRUNTIME = """\
 ```python
 import json
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 
-steps = json.load(open("preprocessing.json"))
-labels = open("labels.txt", encoding="utf-8").read().splitlines()
+steps = json.loads(Path("preprocessing.json").read_text())
+labels = Path("labels.txt").read_text(encoding="utf-8").splitlines()
 raw = np.zeros((1, steps["height"], steps["width"], steps["channels"]))  # your image, 0 .. {largest}
 x = (raw / steps["value_range_max"] - np.array(steps["mean"])) / np.array(steps["std"])
 x = np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)

@@ -1,0 +1,141 @@
+"""A stand-in for the module ``tensorrt`` that has exactly the members of a recorded version, and no others.
+
+The recordings (``trt_api/*.json``) were read from NVIDIA's own Python bindings. Nothing is computed here: what the
+code under test does is written down, so that a test can look at it.
+"""
+
+import enum
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+FOLDER = Path(__file__).parent / "trt_api"
+VERSIONS = sorted(path.stem for path in FOLDER.glob("*.json"))
+PLAN = b"serialized engine"
+
+
+class Recording:
+    """What was done to TensorRT, and how it should behave."""
+
+    def __init__(self) -> None:
+        self.network_flags: int | None = None
+        self.builder_flags: list[str] = []
+        self.settings: dict[str, Any] = {}
+        self.profiles: list[tuple[Any, ...]] = []
+        self.parse_errors: list[str] = []
+        self.log_on_build: list[str] = []
+        self.plan: bytes | None = PLAN
+        self.cache_fits = True
+        self.given_cache: bytes | None = None
+
+
+class Restricted:
+    """Lets through only the members that the recorded version has."""
+
+    _allowed: frozenset[str] = frozenset()
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_") and name not in type(self)._allowed:
+            raise AttributeError(f"this version of TensorRT has no {type(self).__name__}.{name}")
+        return super().__getattribute__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and name not in type(self)._allowed:
+            raise AttributeError(f"this version of TensorRT has no {type(self).__name__}.{name}")
+        super().__setattr__(name, value)
+
+
+def fake_tensorrt(version: str) -> tuple[ModuleType, Recording]:
+    """The module, to be put in ``sys.modules``, and its recording."""
+    api = json.loads((FOLDER / f"{version}.json").read_text())
+    members = {name: frozenset(names) for name, names in api["classes"].items()}
+    recording = Recording()
+
+    def restricted(name: str, body: dict[str, Any]) -> type:
+        # Methods of a version that lacks them vanish; names it has but the code may not need stay absent.
+        return type(name, (Restricted,), {**body, "_allowed": members[name]})
+
+    def enumeration(name: str, values: dict[str, int] | None = None) -> Any:
+        return enum.Enum(name, values or {member: i for i, member in enumerate(sorted(members[name]))})
+
+    trt = ModuleType("tensorrt")
+    namespace: dict[str, Any] = {"__version__": api["version"]}
+    for name in ("BuilderFlag", "MemoryPoolType", "ProfilingVerbosity"):
+        namespace[name] = enumeration(name)
+    namespace["NetworkDefinitionCreationFlag"] = enum.IntEnum(
+        "NetworkDefinitionCreationFlag", api["network_flag_values"]
+    )
+    namespace["ILogger"] = type("ILogger", (), {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "__init__": _nothing})
+
+    cache = restricted("ITimingCache", {"serialize": lambda _self: b"new timings"})()
+    error = restricted("ParserError", {"__init__": _keep_text, "desc": lambda self: self._text})
+
+    def set_flag(_self: Any, flag: Any) -> None:
+        recording.builder_flags.append(flag.name)
+
+    def set_pool(_self: Any, pool: Any, size_bytes: int) -> None:
+        recording.settings[pool.name] = size_bytes
+
+    def create_cache(_self: Any, content: bytes) -> Any:
+        recording.given_cache = content
+        return cache
+
+    config_type = restricted(
+        "IBuilderConfig",
+        {
+            "set_flag": set_flag,
+            "set_memory_pool_limit": set_pool,
+            "create_timing_cache": create_cache,
+            "set_timing_cache": lambda _self, _cache, _ignore: recording.cache_fits,
+            "get_timing_cache": lambda _self: cache,
+            "add_optimization_profile": lambda _self, profile: recording.profiles.append(profile._shapes) or 0,
+        },
+    )
+
+    def set_shape(self: Any, name: str, *shapes: tuple[int, ...]) -> None:
+        self._shapes = (name, *shapes)
+
+    profile_type = restricted("IOptimizationProfile", {"set_shape": set_shape})
+
+    def create_network(_self: Any, flags: int = 0) -> object:
+        recording.network_flags = flags
+        return object()
+
+    def build(self: Any, _network: Any, config: Any) -> bytes | None:
+        for message in recording.log_on_build:
+            self._logger.log(trt.ILogger.ERROR, message)
+        recording.settings |= {key: value for key, value in vars(config).items() if not key.startswith("_")}
+        return recording.plan
+
+    def keep_logger(self: Any, logger: Any) -> None:
+        self._logger = logger
+
+    namespace["Builder"] = restricted(
+        "Builder",
+        {
+            "__init__": keep_logger,
+            "create_network": create_network,
+            "create_builder_config": lambda _self: config_type(),
+            "create_optimization_profile": lambda _self: profile_type(),
+            "build_serialized_network": build,
+        },
+    )
+    namespace["OnnxParser"] = restricted(
+        "OnnxParser",
+        {
+            "__init__": lambda _self, _network, _logger: None,
+            "parse": lambda _self, content: bool(content) and not recording.parse_errors,
+            "num_errors": property(lambda _self: len(recording.parse_errors)),
+            "get_error": lambda _self, i: error(recording.parse_errors[i]),
+        },
+    )
+    vars(trt).update(namespace)
+    return trt, recording
+
+
+def _nothing(_self: Any) -> None: ...
+
+
+def _keep_text(self: Any, text: str) -> None:
+    self._text = text

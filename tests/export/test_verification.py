@@ -1,0 +1,227 @@
+"""Tampering is found, without torch, with the documented exit codes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from conftest import Ship
+from typer.testing import CliRunner
+
+from fednas.common import FednasError, sha256_of
+from fednas.export import find_shipped_folders, verify_folder
+from fednas.toolchain.cli import app
+
+
+def failures(folder: Path) -> dict[str, str]:
+    return {check.name: check.detail for check in verify_folder(folder).checks if not check.passed}
+
+
+def rewrite_manifest(folder: Path, change: Callable[[dict[str, Any]], None] | None = None) -> None:
+    """Make hashes fit the files again, as a careful forger would, and apply ``change``."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for file in manifest["files"]:
+        file["sha256"] = sha256_of(folder / file["name"])
+        file["size_bytes"] = (folder / file["name"]).stat().st_size
+    if change is not None:
+        change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def edit_model(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:
+    model = onnx.load(folder / "model.fp32.onnx")
+    change(model)
+    (folder / "model.fp32.onnx").write_bytes(model.SerializeToString())
+    rewrite_manifest(folder)
+
+
+def test_a_sound_folder_passes(shipped: Path) -> None:
+    report = verify_folder(shipped)
+    assert report.passed
+    assert report.notes == ()
+    assert [check.name for check in report.checks] == [
+        "files",
+        "status",
+        "model.fp32.onnx: graph",
+        "model.fp32.onnx: metadata",
+        "model.fp32.onnx: test vectors",
+    ]
+    assert "16 real inputs" in report.checks[-1].detail
+
+
+@pytest.mark.parametrize(
+    "name", ["model.fp32.onnx", "test_vectors.npz", "labels.txt", "report.md", "preprocessing.json"]
+)
+def test_a_changed_byte_is_found_and_nothing_is_run(shipped: Path, name: str) -> None:
+    content = bytearray((shipped / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (shipped / name).write_bytes(content)
+    assert failures(shipped) == {"files": f"changed since they were shipped: {name}"}
+    assert len(verify_folder(shipped).checks) == 1
+
+
+def test_a_missing_file_and_a_link_are_refused(shipped: Path) -> None:
+    labels = shipped / "labels.txt"
+    content = labels.read_text()
+    labels.unlink()
+    with pytest.raises(FednasError, match=r"lacks labels\.txt, which its manifest names; copy the folder again"):
+        verify_folder(shipped)
+    (shipped.parent / "elsewhere").write_text(content)
+    labels.symlink_to(shipped.parent / "elsewhere")
+    with pytest.raises(FednasError, match="is a link or no regular file"):
+        verify_folder(shipped)
+
+
+class TestCarefulForger:
+    """Hashes were made to fit; what the files say must still agree."""
+
+    def test_other_weights(self, shipped: Path) -> None:
+        def scale(model: onnx.ModelProto) -> None:
+            tensor = next(t for t in model.graph.initializer if len(t.dims) == 4)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 1.1, tensor.name))
+
+        edit_model(shipped, scale)
+        assert "logits differ by up to" in failures(shipped)["model.fp32.onnx: test vectors"]
+
+    def test_nan_weights(self, shipped: Path) -> None:
+        def poison(model: onnx.ModelProto) -> None:
+            tensor = next(t for t in model.graph.initializer if t.name == "head.2.bias")
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(10, np.nan, np.float32), tensor.name))
+
+        edit_model(shipped, poison)
+        assert "artefact logits hold NaN" in failures(shipped)["model.fp32.onnx: test vectors"]
+
+    def test_another_opset(self, shipped: Path) -> None:
+        edit_model(shipped, lambda model: setattr(model.opset_import[0], "version", 18))
+        found = failures(shipped)["model.fp32.onnx: graph"]
+        assert found == "opset is 18, not 17; opset 18 is above what board reads (17)"
+
+    def test_external_data(self, shipped: Path) -> None:
+        def point_outside(model: onnx.ModelProto) -> None:
+            tensor = model.graph.initializer[0]
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value="/etc/passwd")
+
+        edit_model(shipped, point_outside)
+        assert "keeps 1 tensors in other files" in failures(shipped)["model.fp32.onnx"]
+
+    def test_other_labels_and_preprocessing(self, shipped: Path) -> None:
+        lines = (shipped / "labels.txt").read_text().splitlines()
+        (shipped / "labels.txt").write_text("\n".join(reversed(lines)) + "\n")
+        steps = json.loads((shipped / "preprocessing.json").read_text())
+        (shipped / "preprocessing.json").write_text(json.dumps(steps | {"mean": [0.5]}))
+        rewrite_manifest(shipped)
+        assert failures(shipped) == {
+            "model.fp32.onnx: metadata": "the model file disagrees with the folder on: preprocessing, class names"
+        }
+
+    def test_a_model_of_somebody_else(self, shipped: Path) -> None:
+        edit_model(shipped, lambda model: model.ClearField("metadata_props"))
+        assert failures(shipped) == {"model.fp32.onnx: metadata": "the model file carries no metadata of ours"}
+
+    def test_a_looser_tolerance(self, shipped: Path) -> None:
+        def loosen(manifest: dict[str, Any]) -> None:
+            manifest["models"][0]["evidence"]["parity"]["tolerance"]["max_relative_error"] = 10.0
+
+        rewrite_manifest(shipped, loosen)
+        assert "states another tolerance" in failures(shipped)["model.fp32.onnx: test vectors"]
+
+    def test_vectors_of_another_shape(self, shipped: Path) -> None:
+        np.savez(
+            shipped / "test_vectors.npz",
+            inputs=np.zeros((1, 3, 8, 8), np.float32),
+            logits=np.zeros((1, 10), np.float32),
+            labels=np.zeros(1, np.int64),
+        )
+        rewrite_manifest(shipped)
+        assert "do not have the shapes" in failures(shipped)["model.fp32.onnx: test vectors"]
+
+    def test_fewer_vectors(self, shipped: Path) -> None:
+        with np.load(shipped / "test_vectors.npz") as arrays:
+            np.savez(shipped / "test_vectors.npz", **{name: arrays[name][:2] for name in arrays.files})
+        rewrite_manifest(shipped)
+        assert failures(shipped)["model.fp32.onnx: test vectors"] == "2 vectors, the manifest says 16"
+
+    def test_unlisted_labels(self, shipped: Path) -> None:
+        def hide(manifest: dict[str, Any]) -> None:
+            manifest["files"] = [file for file in manifest["files"] if file["name"] != "labels.txt"]
+
+        rewrite_manifest(shipped, hide)
+        assert failures(shipped) == {"files": "the manifest does not list labels.txt"}
+
+
+def test_a_rejected_folder_stays_rejected(ship: Ship, tmp_path: Path) -> None:
+    found = failures(ship(tmp_path / "board", wrong_by=0.5))
+    assert found["status"].startswith("shipped as rejected: model.fp32.onnx: logits differ")
+
+
+def test_what_is_not_checked_is_said(ship: Ship, tmp_path: Path) -> None:
+    folder = ship(tmp_path / "board", "tensorrt", real=False)
+    (folder / "model.fp32.plan").write_bytes(b"built on the board")
+    (folder / "notes.txt").write_text("mine")
+    report = verify_folder(folder)
+    assert report.passed
+    notes = " ".join(report.notes)
+    assert "not shipped, so not checked: notes.txt" in notes
+    assert "accuracy was never checked" in notes
+    assert "an engine built on the board is not checked here" in notes
+
+
+def test_a_parent_stands_for_the_folders_in_it(shipped: Path) -> None:
+    (shipped.parent / "other").mkdir()
+    assert find_shipped_folders(shipped.parent) == (shipped,)
+    assert find_shipped_folders(shipped) == (shipped,)
+    with pytest.raises(FednasError, match=r"neither it nor a folder in it holds manifest\.json"):
+        find_shipped_folders(shipped.parent / "other")
+
+
+class TestCommand:
+    @pytest.fixture
+    def run(self) -> Callable[..., Any]:
+        return lambda *args: CliRunner().invoke(app, ["verify", *map(str, args)])
+
+    def test_verified(self, run: Callable[..., Any], shipped: Path) -> None:
+        result = run(shipped)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.endswith("\nverified\n")
+        assert max(map(len, result.stdout.splitlines())) <= 100
+
+    def test_json_is_one_document(self, run: Callable[..., Any], shipped: Path) -> None:
+        result = run(shipped.parent, "--json")
+        document = json.loads(result.stdout)
+        assert document["passed"] is True
+        assert document["folders"][0]["device"] == "board"
+        assert document["folders"][0]["checks"][0] == {
+            "name": "files",
+            "passed": True,
+            "detail": "6 files, sizes and SHA-256 as shipped",
+        }
+
+    def test_tampered(self, run: Callable[..., Any], shipped: Path) -> None:
+        (shipped / "labels.txt").write_text("other\n")
+        result = run(shipped.parent)
+        assert result.exit_code == 4
+        assert "verification failed for 1 of 1 folders" in result.stdout
+
+    @pytest.mark.parametrize("name", ["gone", "."])
+    def test_not_ours(self, run: Callable[..., Any], tmp_path: Path, name: str) -> None:
+        result = run(tmp_path / name)
+        assert result.exit_code == 1
+        assert result.stdout == ""
+        assert len(result.stderr.strip().splitlines()) == 1
+
+    def test_without_torch(self, shipped: Path) -> None:
+        code = (
+            "import sys; sys.modules['torch'] = None\n"
+            "from fednas.toolchain.cli import main; sys.argv[1:1] = ['verify']; main()"
+        )
+        command = [sys.executable, "-c", code, str(shipped)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
