@@ -4,6 +4,7 @@ Each rule answers one that was met in the wild: tables whose larger blocks are f
 where every block costs the same, entries copied from another device, and no word about the error.
 """
 
+import itertools
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -143,7 +144,7 @@ def _steps(entries: Sequence[TableEntry]) -> Iterator[tuple[TableEntry, TableEnt
             families[_all_but(entry.spec, name)].append(entry)
         for family in families.values():
             ordered = sorted(family, key=lambda entry: int(getattr(entry, name)))
-            yield from zip(ordered, ordered[1:], strict=False)
+            yield from itertools.pairwise(ordered)
 
 
 def _all_but(spec: BlockSpec, name: str) -> tuple[object, ...]:

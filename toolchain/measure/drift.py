@@ -31,7 +31,8 @@ class Corrected:
 
     def of(self, candidate: int) -> "Array":
         """The corrected readings of one candidate."""
-        return self.latency_ms[self.candidate == candidate]
+        readings: Array = self.latency_ms[self.candidate == candidate]
+        return readings
 
 
 def take_drift_out(group: "Array", candidate: "Array", latency_ms: "Array") -> Corrected:
@@ -69,7 +70,7 @@ def _medians(candidate: "Array", values: "Array") -> "Array":
 
     order = np.argsort(candidate, kind="stable")
     found, starts = np.unique(candidate[order], return_index=True)
-    levels = np.zeros(int(candidate.max()) + 1)
+    levels: Array = np.zeros(int(candidate.max()) + 1)
     for index, part in zip(found, np.split(values[order], starts[1:]), strict=True):
         levels[index] = np.median(part)
     return levels

@@ -1,5 +1,6 @@
 """ONNX graphs of blocks and of whole networks, with the operators that an exported subnet runs after folding."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ def network_onnx(specs: Sequence[BlockSpec], *, batch: int = 1, seed: int = 0) -
     """
     import numpy as np
 
-    for before, after in zip(specs, specs[1:], strict=False):
+    for before, after in itertools.pairwise(specs):
         if before.kind is BlockKind.HEAD or (before.out_channels, before.out_hw) != (after.in_channels, after.in_hw):
             raise ContractError(f"block {after.key} cannot follow {before.key}")
     graph = _Graph(np.random.default_rng(seed))
@@ -57,7 +58,7 @@ class _Graph:
     nodes: list[Any] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
 
-    def node(self, operator: str, inputs: Sequence[str], **attributes: object) -> str:
+    def node(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Append a node and return the name of its output."""
         from onnx import helper
 

@@ -37,7 +37,6 @@ class Journal:
     def __init__(self, path: Path | None, *, job: str, resume: bool) -> None:
         """Raises `FednasError` if there is nothing to resume, or if it belongs to another job."""
         self.readings: list[Reading] = []
-        self._path = path
         self._stream: BinaryIO | None = None
         if path is None:
             return
@@ -50,11 +49,6 @@ class Journal:
         self.readings.append(reading)
         if self._stream is not None:
             self._stream.write(_line(reading))
-
-    def remove(self) -> None:
-        """Delete the file: the table is made."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> "Journal":
         return self

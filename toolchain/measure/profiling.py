@@ -73,7 +73,8 @@ def profile_space(
 
     Args:
         seconds: device time for the readings; loading the models comes on top. More seconds, smaller spread.
-        partial: file that keeps the raw readings until the table is made; ``resume`` goes on from it.
+        partial: file that keeps the raw readings, for the caller to delete once the table is safe; ``resume``
+            goes on from it.
         accept_unfit: return the table of a machine that is not fit to measure, with what was wrong in its remarks.
 
     Raises `FednasError` for a device that is not this machine, a plan that does not exist, partial results of
@@ -96,9 +97,7 @@ def profile_space(
             hint="stop other work, or give more --seconds with --resume; --accept-unfit writes the table all the same",
             exit_code=ExitCode.CANNOT_TELL,
         )
-    table = result.table(device, sitting, before, (load_before, load_average()), tuple(remarks))
-    journal.remove()
-    return table
+    return result.table(device, sitting, before, (load_before, load_average()), tuple(remarks))
 
 
 class _Result:

@@ -69,7 +69,7 @@ def _load(ort: Any, model: bytes | Path, threads: int) -> Any:
     source = model if isinstance(model, bytes) else str(model)
     try:
         session = ort.InferenceSession(source, options, providers=[PROVIDER])
-    except Exception as err:  # noqa: BLE001 - the runtime's errors share no base class of their own
+    except Exception as err:  # the runtime's errors share no base class of their own
         name = "a model of ours" if isinstance(model, bytes) else f"model {model}"
         reason = str(err).strip().splitlines()[-1]
         raise FednasError(f"ONNX Runtime cannot load {name}: {reason}", hint="check the file") from err
@@ -91,7 +91,7 @@ def _only_names(session: Any) -> tuple[str, str]:
 def _first_output(session: Any, output: str, name: str, feed: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     try:
         result: np.ndarray[Any, Any] = session.run([output], {name: feed})[0]
-    except Exception as err:  # noqa: BLE001 - as above
+    except Exception as err:
         wanted = session.get_inputs()[0]
         raise FednasError(
             f"the model does not run on an input of shape {list(feed.shape)}; it takes {wanted.shape} of {wanted.type}",

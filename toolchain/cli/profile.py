@@ -1,0 +1,105 @@
+"""``profile``: measure what the blocks of a search space cost on a device, into a latency table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fednas.common import FednasError, make_folder, sha256_of, unknown_name
+from fednas.profiles import PRECISIONS, find_profile
+from fednas.toolchain.cli.options import ProfilesOption, SpaceOption, SupernetOption
+from fednas.toolchain.cli.output import emit, note, progress_bar, warn
+from fednas.toolchain.cli.parsing import space_from
+from fednas.toolchain.cli.table import findings_text, summary_text
+
+_RUNTIMES = ("onnxruntime", "tensorrt")
+_PLANS = ("exhaustive", "sparse", "network")
+
+
+def profile(
+    device: Annotated[str, typer.Option(help="Device that is measured; see `fednas-export devices`.")],
+    space: SpaceOption = None,
+    supernet: SupernetOption = None,
+    runtime: Annotated[str, typer.Option(help="Runtime to measure with: onnxruntime.")] = "onnxruntime",
+    precision: Annotated[str, typer.Option(help="Precision to measure: fp32.")] = "fp32",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
+    plan: Annotated[str, typer.Option(help="What to measure: exhaustive (every distinct block).")] = "exhaustive",
+    over: Annotated[str, typer.Option(help="Where to measure: local.")] = "local",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the readings of an interrupted run.")] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for readings; more seconds, smaller spread.")] = 10.0,
+    accept_unfit: Annotated[
+        bool, typer.Option("--accept-unfit", help="Write the table of an unfit machine, marked as such.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Table file; default DEVICE-PRECISION.latency.json here.")] = None,
+    profiles: ProfilesOption = None,
+) -> None:
+    """Measure the blocks of a search space on this machine and write its latency table.
+
+    Without --space or --supernet, the embedded space. Exit code 5 if the machine is not fit to measure (other
+    programs, heat, drift); the readings are then kept beside the table and --resume goes on with them.
+    """
+    _check_built(runtime, precision, plan, over)
+    target = find_profile(device, profiles)
+    measured_space = space_from(space, supernet)
+    # Heavy from here on: the checks above answer at once.
+    from fednas.latency_tables import lint, save_table
+    from fednas.toolchain.measure import profile_space
+
+    path = out or Path(f"{target.name}-{precision}.latency.json")
+    if path.is_dir():
+        raise FednasError(f"--out {path} is a folder, not a file", hint="name the table file inside it")
+    make_folder(path.parent, "folder of the table")
+    partial = path.with_name(path.name + ".partial")
+    if partial.exists() and not resume:
+        warn(f"{partial} of an earlier run is replaced; --resume would have gone on with it")
+    try:
+        with progress_bar("measuring") as progress:
+            table = profile_space(
+                measured_space,
+                target,
+                threads=threads,
+                batch=batch,
+                seconds=seconds,
+                partial=partial,
+                resume=resume,
+                accept_unfit=accept_unfit,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        note(f"the readings so far stand in {partial}; --resume goes on with them")
+        raise
+    save_table(table, path)
+    partial.unlink(missing_ok=True)
+    findings = lint(table)
+    document = {
+        "table": str(path),
+        "sha256": sha256_of(path),
+        "entries": len(table.entries),
+        "session": table.session,
+        "report": table.report,
+        "interval": table.interval,
+        "findings": findings,
+    }
+    checked = f"\n\n{findings_text(findings)}" if findings else ""
+    emit(document, f"{summary_text(table)}\n{'table':<14} {path}, {len(table.entries)} blocks{checked}")
+
+
+def _check_built(runtime: str, precision: str, plan: str, over: str) -> None:
+    """Raise `FednasError` for option values that do not exist, and for those that are not built yet."""
+    if runtime not in _RUNTIMES:
+        raise unknown_name("runtime", runtime, _RUNTIMES)
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    if plan not in _PLANS:
+        raise unknown_name("plan", plan, _PLANS)
+    if over != "local" and not over.startswith(("ssh://", "kit:")):
+        raise FednasError(f"--over {over!r} is no place to measure", hint="use local")
+    for option, value, built in (
+        ("--runtime", runtime, "onnxruntime"),
+        ("--precision", precision, "fp32"),
+        ("--plan", plan, "exhaustive"),
+        ("--over", over.partition(":")[0], "local"),
+    ):
+        if value != built:
+            raise FednasError(f"profile {option} {value} is not built yet", hint=f"only {built} is")
