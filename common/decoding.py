@@ -1,8 +1,10 @@
 """Strict reading of JSON and TOML into typed structures; every complaint names the key that the user can edit."""
 
 import re
+from enum import Enum
 from pathlib import Path
-from typing import TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -13,6 +15,7 @@ from fednas.common.names import unknown_name
 T = TypeVar("T")
 
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$?([^`]*)`)?")
+_NO_CHOICE = re.compile(r"Invalid enum value (.+?) - at `\$\.([^`]+)`")
 
 
 def decode_json(data: bytes | str, kind: type[T], what: str) -> T:
@@ -62,34 +65,40 @@ def encode_json(value: object) -> str:
 
 
 def _decoding_error(err: Exception, kind: type[object], what: str) -> FednasError:
-    match = _UNKNOWN_FIELD.search(str(err))
-    if match is None:
-        return FednasError(f"{what}: {_sentence(err)}", hint="mend the file and try again")
-    path = (match[2] or "").lstrip(".")
-    place = f" (at {path})" if path else ""
-    known = _fields_at(kind, path)
-    if known:
-        return FednasError(f"{what}: {unknown_name('key', match[1], known)}{place}", hint="remove or correct the key")
-    return FednasError(f"{what}: unknown key {match[1]!r}{place}", hint="remove or correct the key")
+    if match := _UNKNOWN_FIELD.search(str(err)):
+        path = (match[2] or "").lstrip(".")
+        known = [field.encode_name for field in _fields(_type_at(kind, path))]
+        unknown = unknown_name("key", match[1], known) if known else f"unknown key {match[1]!r}"
+        return FednasError(f"{what}: {unknown}{f' (at {path})' * bool(path)}", hint="remove or correct the key")
+    match = _NO_CHOICE.search(str(err))
+    if match and (choices := _choices(_type_at(kind, match[2]))):
+        allowed = ", ".join(map(str, choices))
+        return FednasError(f"{what}: key {match[2]} is {match[1]}; it must be one of {allowed}", hint="mend the file")
+    return FednasError(f"{what}: {_sentence(err)}", hint="mend the file and try again")
 
 
-def _fields_at(kind: object, path: str) -> tuple[str, ...]:
-    """The keys that the structure at ``path`` (such as ``a.b[...].c``) inside ``kind`` knows."""
+def _type_at(kind: object, path: str) -> object:
+    """The type at ``path`` (such as ``a.b[...].c``) inside ``kind``; None where it cannot be followed."""
     for step in re.findall(r"\w+|\[[^\]]*\]", path):
         if step.startswith("["):
             kind = next((each for each in reversed(get_args(kind)) if each is not ...), None)
         else:
-            types = {field.encode_name: field.type for field in _fields(kind)}
-            kind = types.get(step)
-        if get_origin(kind) not in (list, tuple, dict):
-            kind = next((each for each in get_args(kind) if _fields(each)), kind)  # X of `X | None`
-    return tuple(field.encode_name for field in _fields(kind))
+            kind = {field.encode_name: field.type for field in _fields(kind)}.get(step)
+        if get_origin(kind) in (Union, UnionType):
+            kind = next((each for each in get_args(kind) if each is not NoneType), None)
+    return kind
 
 
 def _fields(kind: object) -> tuple[msgspec.structs.FieldInfo, ...]:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return msgspec.structs.fields(kind)
     return ()
+
+
+def _choices(kind: object) -> list[object]:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [member.value for member in kind]
+    return list(get_args(kind))
 
 
 def _sentence(err: Exception) -> str:

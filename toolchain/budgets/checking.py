@@ -98,7 +98,7 @@ def _checks_of(budget: Budget, profiles: Path | None) -> Iterable[Check]:
 def _check(budget: Budget, limit: Limit, readings: Readings) -> Check:
     found = readings.of(limit.quantity)
     quantity = limit.quantity
-    limit_text = f"{quantity.bound} {quantity.show(limit.value)}"
+    limit_text = f"{quantity.bound} {limit.text}"
     if isinstance(found, Missing):
         return Check(
             budget=budget.name,
@@ -145,4 +145,4 @@ def _reason(verdict: Verdict, limit: Limit, found: Known) -> str:
     ratio = reading.value / limit.value
     if ratio >= 2:
         return f"{ratio:.4g} times the limit"
-    return f"{abs(ratio - 1):.1%} {'above' if ratio > 1 else 'below'} the limit"
+    return f"{100 * abs(ratio - 1):.3g} % {'above' if ratio > 1 else 'below'} the limit"

@@ -65,6 +65,8 @@ class Limit:
 
     quantity: Quantity
     value: float
+    text: str
+    """As the user wrote it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ def _budget(form: BudgetForm, base: Path) -> Budget:
         raise FednasError("key name is empty", hint="name the budget; reports show the name")
     values = {key: getattr(form, key) for key in QUANTITIES}
     limits = tuple(
-        Limit(QUANTITIES[key], QUANTITIES[key].parse(str(value), f"key {key}"))
+        Limit(QUANTITIES[key], QUANTITIES[key].parse(str(value), f"key {key}"), " ".join(str(value).split()))
         for key, value in values.items()
         if value is not None
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from fednas.common import (
     format_bytes,
-    format_count,
     format_latency_ms,
     parse_bytes,
     parse_count,
@@ -36,14 +35,18 @@ def _percent(share: float) -> str:
     return f"{share:.2%}"
 
 
+def _exact_count(count: float) -> str:
+    return f"{count:,.0f}"
+
+
 LATENCY = Quantity(
     name="latency", key="max_latency", bound="at most", unit="ms", parse=parse_latency_ms, show=format_latency_ms
 )
 SIZE = Quantity(
     name="size", key="max_size", bound="at most", unit="bytes", parse=parse_bytes, show=format_bytes, needs_folder=True
 )
-MACS = Quantity(name="macs", key="max_macs", bound="at most", unit="", parse=parse_count, show=format_count)
-PARAMS = Quantity(name="params", key="max_params", bound="at most", unit="", parse=parse_count, show=format_count)
+MACS = Quantity(name="macs", key="max_macs", bound="at most", unit="", parse=parse_count, show=_exact_count)
+PARAMS = Quantity(name="params", key="max_params", bound="at most", unit="", parse=parse_count, show=_exact_count)
 ACCURACY = Quantity(
     name="accuracy",
     key="min_accuracy",

@@ -74,14 +74,21 @@ def test_an_architecture_budget_is_read(tmp_path: Path) -> None:
         pytest.param('name = "shipped"\n', "", r"budget 'number 1': missing key name", id="nameless"),
         pytest.param('"shipped"', '" "', r"key name is empty", id="empty name"),
         pytest.param("[[budget]]", "[[budgets]]", r"unknown key 'budgets'; did you mean budget", id="wrong table"),
-        pytest.param("schema = 1", "schema = 9", r"(?i)invalid.*9.*\(key schema\)", id="schema"),
+        pytest.param("schema = 1", "schema = 9", r"key schema is 9; it must be one of 1", id="schema"),
         pytest.param("schema = 1\n", "", r"missing key schema", id="no schema"),
         pytest.param("schema = 1", "schema =", r"(?i)invalid value", id="not TOML"),
         pytest.param('folder = "out/cpu"\n', "", r"it names nothing to check; give folder, or arch", id="no subject"),
         pytest.param('"5ms"', '"5ms"\nspace = "s"', r"keys folder and space exclude each other", id="two subjects"),
-        pytest.param('"5ms"', '"5ms"\nlatency = "guess"', r"(?i)invalid.*guess.*\(key latency\)", id="basis"),
+        pytest.param(
+            '"5ms"',
+            '"5ms"\nlatency = "guess"',
+            r"key latency is 'guess'; it must be one of measured, predicted",
+            id="basis",
+        ),
         pytest.param('max_latency = "5ms"', 'latency = "measured"', r"key latency has no use without", id="idle key"),
-        pytest.param('"5ms"', '"5ms"\nprecision = "fp8"', r"(?i)invalid.*fp8.*\(key precision\)", id="precision"),
+        pytest.param(
+            '"5ms"', '"5ms"\nprecision = "fp8"', r"key precision is 'fp8'; it must be one of fp32", id="precision"
+        ),
     ],
 )
 def test_a_bad_folder_budget_is_one_clear_line(tmp_path: Path, old: str, new: str, message: str) -> None:
