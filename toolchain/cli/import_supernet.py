@@ -38,5 +38,7 @@ def import_supernet(
     else:
         note("without --dataset the file does not say how images are normalised; that of the data set is used later")
     save_supernet(out, loaded.supernet, header)
-    text = f"imported {checkpoint} as {out}: normalization {header.space.normalization}, {header.space.n_classes} classes"
+    text = (
+        f"imported {checkpoint} as {out}: normalization {header.space.normalization}, {header.space.n_classes} classes"
+    )
     emit(header, text)

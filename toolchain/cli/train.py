@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -56,44 +56,40 @@ def train(
     """
     import msgspec
 
-    from fednas.common import convert, encode_json, write_atomic
+    from fednas.common import encode_json, write_atomic
     from fednas.toolchain.data import load_data, parse_data_spec
     from fednas.toolchain.federated import RoundReport, curriculum_of, never_trained, train_supernet
     from fednas.toolchain.space import load_space
-    from fednas.toolchain.supernet import TrainingSettings
+    from fednas.toolchain.space.search_space import Normalization
+    from fednas.toolchain.supernet.record import LrSchedule, SamplerName, TrainingSettings, WeightingName
 
-    settings = convert(
-        {
-            "rounds": rounds,
-            "clients": clients,
-            "per_round": per_round,
-            "alpha": None if iid else alpha,
-            "sampler": sampler,
-            "local_epochs": local_epochs,
-            "batch_size": batch_size,
-            "lr": lr,
-            "lr_schedule": lr_schedule,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "max_norm": max_norm,
-            "max_shift": max_shift,
-            "flip": flip,
-            "weighting": weighting,
-            "largest_weight": largest_weight,
-            "largest_weight_final": largest_weight_final,
-            "seed": seed,
-        },
-        TrainingSettings,
-        "training settings",
+    settings = TrainingSettings(
+        rounds=rounds,
+        clients=clients,
+        per_round=per_round,
+        alpha=None if iid else alpha,
+        sampler=_choice("--sampler", sampler, SamplerName),
+        local_epochs=local_epochs,
+        batch_size=batch_size,
+        lr=lr,
+        lr_schedule=_choice("--lr-schedule", lr_schedule, LrSchedule),
+        momentum=momentum,
+        weight_decay=weight_decay,
+        max_norm=max_norm,
+        max_shift=max_shift,
+        flip=flip,
+        weighting=_choice("--weighting", weighting, WeightingName),
+        largest_weight=largest_weight,
+        largest_weight_final=largest_weight_final,
+        seed=seed,
     )
     the_space = load_space(space)
     if normalization is not None:
-        the_space = convert(
-            {**msgspec.to_builtins(the_space), "normalization": normalization}, type(the_space), "--normalization"
-        )
+        kind = _choice("--normalization", normalization, Normalization)
+        the_space = msgspec.structs.replace(the_space, normalization=kind)
     spec = parse_data_spec(data)
     images = load_data(spec, channels=the_space.initial_input_channels, side=the_space.initial_input_hw)
-    curriculum = curriculum_of(the_space, cache, sampler)
+    curriculum = curriculum_of(the_space, cache, settings.sampler)
     if never_trained(the_space, curriculum.sampler):
         warn("the cache lacks the largest network of the space; weights outside its networks are never trained")
     with progress_bar("training") as progress:
@@ -117,6 +113,15 @@ def train(
         write_atomic(record, encode_json(result))
     note(f"trained {rounds} rounds in {result.seconds:.0f} s; wrote {out}")
     emit(result, record_text(result))
+
+
+def _choice(option: str, text: str, names: Any) -> Any:
+    """``text``, if it is one of the names of a Literal type."""
+    from fednas.common import unknown_name
+
+    if text not in get_args(names):
+        raise unknown_name(f"value of {option}", text, get_args(names))
+    return text
 
 
 def record_text(record: "TrainingRecord") -> str:

@@ -2,7 +2,16 @@
 
 from fednas.toolchain.data.images import ImageData, LabelledImages
 from fednas.toolchain.data.loading import load_data
-from fednas.toolchain.data.preprocessing import Preprocessing
+from fednas.toolchain.data.preprocessing import Preprocessing, published_preprocessing
 from fednas.toolchain.data.spec import DataKind, DataSpec, parse_data_spec
 
-__all__ = ["DataKind", "DataSpec", "ImageData", "LabelledImages", "Preprocessing", "load_data", "parse_data_spec"]
+__all__ = [
+    "DataKind",
+    "DataSpec",
+    "ImageData",
+    "LabelledImages",
+    "Preprocessing",
+    "load_data",
+    "parse_data_spec",
+    "published_preprocessing",
+]

@@ -6,9 +6,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fednas.common import FednasError
+from fednas.common import FednasError, unknown_name
 
 Array = NDArray[Any]
+
+PUBLISHED_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "cifar10": ((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "cinic10": ((0.47889522, 0.47227842, 0.43047404), (0.24205776, 0.23828046, 0.25874835)),
+}
+"""Mean and standard deviation of the published pipelines (method section 7)."""
 
 
 class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,3 +62,11 @@ def measured_preprocessing(raw: Array, value_range_max: float) -> Preprocessing:
         # A channel without any variation is only centred.
         std=tuple(round(float(value), 6) or 1.0 for value in scaled_std),
     )
+
+
+def published_preprocessing(name: str) -> Preprocessing:
+    """How the published code normalises cifar10, cifar100 or cinic10; raises `FednasError` for other names."""
+    if name not in PUBLISHED_STATISTICS:
+        raise unknown_name("data set", name, PUBLISHED_STATISTICS)
+    mean, std = PUBLISHED_STATISTICS[name]
+    return Preprocessing(channels=3, height=32, width=32, value_range_max=255.0, mean=mean, std=std)

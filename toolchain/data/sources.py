@@ -1,5 +1,6 @@
 """Each data set from its own files. Nothing is downloaded."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,16 @@ from numpy.typing import NDArray
 
 from fednas.common import FednasError, import_extra
 from fednas.toolchain.data.images import ImageData, LabelledImages
-from fednas.toolchain.data.preprocessing import Array, Preprocessing, measured_preprocessing
+from fednas.toolchain.data.preprocessing import (
+    Array,
+    Preprocessing,
+    measured_preprocessing,
+    published_preprocessing,
+)
 from fednas.toolchain.data.split import stratified_split
 
 VALIDATION_SHARE = 0.1
 """Part of the training images that is held out where a data set brings no validation images."""
-
-PUBLISHED_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "cifar10": ((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768)),
-    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
-    "cinic10": ((0.47889522, 0.47227842, 0.43047404), (0.24205776, 0.23828046, 0.25874835)),
-}
-"""Mean and standard deviation of the published pipelines (method section 7)."""
 
 
 def digits() -> ImageData:
@@ -55,13 +54,13 @@ def cifar(name: str, folder: Path) -> ImageData:
         LabelledImages(np.ascontiguousarray(p.data.transpose(0, 3, 1, 2)), np.asarray(p.targets, dtype=np.int64))
         for p in parts
     )
-    return _with_held_out(name, tuple(parts[0].classes), _published_preprocessing(name), train, test)
+    return _with_held_out(name, tuple(parts[0].classes), published_preprocessing(name), train, test)
 
 
 def cinic10(folder: Path, channels: int | None, side: int | None) -> ImageData:
     """CINIC-10: folders train, valid and test; its own validation images are used as such."""
     names, train = _image_folder(folder / "train", channels, side)
-    own = _published_preprocessing("cinic10")
+    own = published_preprocessing("cinic10")
     validation = _same_classes(folder / "valid", names, channels, side)
     test = _same_classes(folder / "test", names, channels, side)
     return ImageData("cinic10", names, own, train, validation, test)
@@ -101,14 +100,15 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
         raise FednasError(f"data file {path} does not exist", hint="check the path after npz:")
     keys = ("x_train", "y_train", "x_test", "y_test")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # numpy leaves a file open that it cannot read, so it gets an open one.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             if missing := [key for key in keys if key not in archive]:
                 raise FednasError(
                     f"{path} lacks {', '.join(missing)}; it holds {', '.join(archive) or 'nothing'}",
                     hint=f"save it with {', '.join(keys)}",
                 )
             return {key: archive[key] for key in keys}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError) as err:
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as err:
         raise FednasError(
             f"{path} is not a readable .npz file of plain arrays: {err}".split("\n")[0],
             hint="write it with numpy.savez, without objects",
@@ -137,11 +137,6 @@ def _with_held_out(
 ) -> ImageData:
     held_out, rest = stratified_split(train.labels, (VALIDATION_SHARE,))
     return ImageData(name, class_names, own, train.take(rest), train.take(held_out), test)
-
-
-def _published_preprocessing(name: str) -> Preprocessing:
-    mean, std = PUBLISHED_STATISTICS[name]
-    return Preprocessing(channels=3, height=32, width=32, value_range_max=255.0, mean=mean, std=std)
 
 
 def _check_folder(folder: Path) -> None:

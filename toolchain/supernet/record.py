@@ -7,6 +7,10 @@ import msgspec
 from fednas.common import FednasError
 from fednas.toolchain.space import Architecture
 
+SamplerName = Literal["optimal-path", "random-sandwich"]
+LrSchedule = Literal["constant", "cosine"]
+WeightingName = Literal["cosine-largest", "uniform"]
+
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides the outcome of a federated training, besides space, cache and data.
@@ -20,11 +24,11 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Participants of a round, 2 .. clients."""
     alpha: float | None = 1.0
     """Concentration of the Dirichlet partition; None deals the images out evenly."""
-    sampler: Literal["optimal-path", "random-sandwich"] = "optimal-path"
+    sampler: SamplerName = "optimal-path"
     local_epochs: int = 5
     batch_size: int = 64
     lr: float = 0.1
-    lr_schedule: Literal["constant", "cosine"] = "constant"
+    lr_schedule: LrSchedule = "constant"
     """``cosine`` lowers the rate from round to round towards 0; the published one is constant."""
     momentum: float = 0.0
     weight_decay: float = 5e-4
@@ -34,7 +38,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Training images are shifted by up to this many pixels."""
     flip: bool = False
     """Half of the training images are mirrored."""
-    weighting: Literal["cosine-largest", "uniform"] = "cosine-largest"
+    weighting: WeightingName = "cosine-largest"
     largest_weight: float = 0.9
     """Aggregation weight of the largest network's client in round 0."""
     largest_weight_final: float | None = None

@@ -35,7 +35,7 @@ def test_a_full_client_gets_no_more_of_later_classes() -> None:
         def permutation(self, values: np.ndarray[tuple[int], np.dtype[np.int64]]) -> object:
             return values
 
-        def dirichlet(self, alpha: list[float]) -> object:
+        def dirichlet(self, _alpha: list[float]) -> object:
             return np.array([1.0, 0.0])
 
     labels = np.repeat([0, 1], 40)

@@ -213,7 +213,7 @@ def test_a_diverged_training_says_so() -> None:
     network = network_of(msgspec.structs.replace(SPACE, normalization="none"), smallest_architecture(SPACE))
     client = one_client()
     broken = ClientImages(client.images * float("nan"), client.labels, client.empty)
-    with pytest.raises(FednasError, match="training diverged.*lower --lr"):
+    with pytest.raises(FednasError, match=r"training diverged.*lower --lr"):
         train_locally(network, broken, SETTINGS, 0.1, torch_stream(0, "local"))
 
 
