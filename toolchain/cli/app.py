@@ -8,9 +8,12 @@ from fednas.toolchain.cli.devices import devices_app
 from fednas.toolchain.cli.doctor import doctor
 from fednas.toolchain.cli.evaluate import evaluate
 from fednas.toolchain.cli.group import FednasGroup
+from fednas.toolchain.cli.import_supernet import import_supernet
+from fednas.toolchain.cli.profile import profile
 from fednas.toolchain.cli.score import score
 from fednas.toolchain.cli.search import search
 from fednas.toolchain.cli.ship import fednas_export
+from fednas.toolchain.cli.table import table_app
 from fednas.toolchain.cli.train import train
 from fednas.toolchain.cli.verify import verify
 
@@ -22,8 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (search, score, cache, train, evaluate, check, verify, doctor):
-    app.command()(command)
-app.add_typer(devices_app, name="devices")
-
 app.callback(invoke_without_command=True)(fednas_export)
+for command in (search, score, cache, profile, check, verify, train, evaluate, doctor):
+    app.command()(command)
+app.command("import")(import_supernet)
+app.add_typer(devices_app, name="devices")
+app.add_typer(table_app, name="table")

@@ -1,0 +1,176 @@
+"""search, score and cache as their user runs them."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fednas.toolchain.cli import app
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_search_prints_one_json_document_with_the_contract_keys() -> None:
+    result = run("search", "--max-macs", "5M", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    keys = {"architecture", "fitness", "macs", "params", "latency_ms", "status", "upper_bound", "gap", "seconds"}
+    assert keys <= set(found)
+    assert set(found["architecture"]) == {"d", "e", "w_indices"}
+    assert found["status"] == "optimal"
+    assert found["gap"] == 0
+    assert found["macs"] <= 5_000_000
+    assert found["latency_ms"] is None
+
+
+def test_global_flags_work_before_the_command_too() -> None:
+    assert json.loads(run("--json", "search", "--max-macs", "5M").stdout)["status"] == "optimal"
+
+
+def test_an_infeasible_search_names_the_smallest_value_and_the_network() -> None:
+    result = run("search", "--max-macs", "300k", "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert found["status"] == "infeasible"
+    assert found["limits"][0]["smallest_reachable"] == 400192
+    assert found["limits"][0]["reached_by"]["d"] == [0, 0, 0, 0]
+    assert "macs <= 300k cannot be met: the smallest reachable value is 400k (400192)" in result.stderr
+    assert "raise the budget" in result.stderr
+
+
+def test_limits_that_are_only_infeasible_together_are_answered_together() -> None:
+    # The narrowest wide network has more parameters than 13 100 as soon as it is deeper than the smallest.
+    result = run("search", "--max-macs", "401k", "--max-params", "13k", "--json")
+    assert result.exit_code == 1
+    assert "params <= 13k cannot be met: the smallest reachable value is 13k (13026)" in result.stderr
+
+
+def test_a_latency_budget_on_two_devices_holds_on_both() -> None:
+    result = run("search", "--device", "jetson", "--device", "raspberry-pi-4", "--max-latency", "600us", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert [p["device"] for p in found["predictions"]] == ["jetson-orin-nano", "raspberry-pi-4"]
+    assert all(p["latency_ms"] <= 0.6 for p in found["predictions"])
+    assert all(p["kind"] == "estimate" and p["low_ms"] < p["latency_ms"] < p["high_ms"] for p in found["predictions"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-macs", "5parsec"], "--max-macs is '5parsec', which is no quantity"),
+        (["--max-macs", "-5M"], "--max-macs is '-5M', but it must be above zero"),
+        (["--max-macs", "0"], "--max-macs is '0', but it must be above zero"),
+        (["--max-macs", "nan"], "--max-macs is 'nan', which is no quantity"),
+        (
+            ["--max-latency", "5", "--device", "cpu"],
+            "--max-latency is '5', which is no quantity with one of the units us, ms, s",
+        ),
+        (["--max-latency", "5ms"], "a latency budget needs a device or a latency table"),
+        (["--device", "jetsno"], "unknown device 'jetsno'; did you mean jetson"),
+        (["--space", "nowhere.json"], "search space nowhere.json does not exist"),
+        (["--accounting", "publishd"], "unknown accounting 'publishd'; did you mean published?"),
+        (["--method", "exakt"], "unknown search method 'exakt'; did you mean exact?"),
+        (["--table", "nowhere.json"], "nowhere.json does not exist"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(arguments: list[str], message: str) -> None:
+    result = run("search", *arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_an_error_with_json_is_the_one_document_on_stdout() -> None:
+    result = run("search", "--device", "jetsno", "--json")
+    error = json.loads(result.stdout)["error"]
+    assert error["exit_code"] == result.exit_code == 1
+    assert error["message"].startswith("unknown device 'jetsno'")
+
+
+def test_a_wrong_option_is_a_usage_error() -> None:
+    result = run("search", "--max-mac", "5M")
+    assert result.exit_code == 2
+
+
+def test_cache_spans_the_space_and_score_agrees_with_it(tmp_path: Path) -> None:
+    out = tmp_path / "cache.csv"
+    result = run("cache", "--count", "12", "--out", str(out), "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["rows"] == 12
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    macs = [int(row["macs"]) for row in rows]
+    assert macs == sorted(macs)
+    assert (macs[0], macs[-1]) == (400192, 21695744)
+    assert len({(row["d"], row["e"], row["w_indices"]) for row in rows}) == 12
+    scores = json.loads(run("score", "--archs", str(out), "--device", "jetson", "--json").stdout)
+    assert [s["macs"] for s in scores] == macs
+    assert [s["fitness"] for s in scores] == [float(row["fitness_score"]) for row in rows]
+    keys = {"macs", "params", "fitness", "entropy", "effectiveness", "depth_penalty", "channel_penalty"}
+    assert set(scores[0]) == keys | {"latency_ms", "latency_low_ms", "latency_high_ms", "coverage"}
+
+
+def test_making_a_cache_twice_gives_the_same_file(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        assert run("cache", "--count", "6", "--out", str(tmp_path / name)).exit_code == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--count", "1"], "count is 1; a cache needs at least 2 rows"),
+        (["--min-macs", "5M", "--max-macs", "4M"], "min MACs 5000000 is not below max MACs 4000000"),
+    ],
+)
+def test_bad_caches_are_refused_and_nothing_is_written(tmp_path: Path, arguments: list[str], message: str) -> None:
+    out = tmp_path / "cache.csv"
+    result = run("cache", "--out", str(out), *arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert not out.exists()
+
+
+def test_an_out_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    result = run("cache", "--count", "2", "--out", str(tmp_path / "no" / "cache.csv"))
+    assert result.exit_code == 1
+    assert "does not exist; create it or choose another path" in result.stderr
+
+
+def test_the_published_scores_come_out_of_the_command(shared_data: Path) -> None:
+    reference = shared_data / "reference"
+    result = run(
+        "score", "--space", str(reference / "space-paper-4-stage.json"), "--accounting", "published", "--json",
+        "--archs", str(reference / "scores-paper-4-stage.csv"),
+    )  # fmt: skip
+    scores = json.loads(result.stdout)
+    published = list(csv.DictReader((reference / "scores-paper-4-stage.csv").read_text().splitlines()))
+    assert [s["macs"] for s in scores] == [int(row["macs"]) for row in published]
+    assert [s["entropy"] for s in scores] == [float(row["entropy"]) for row in published]
+
+
+def test_a_command_that_fails_inside_is_our_bug_with_a_traceback_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr("fednas.toolchain.search.request.answer_search", broken)
+    result = run("search", "--max-macs", "5M")
+    assert result.exit_code == 70
+    assert "a bug in fednas-export (ZeroDivisionError: boom); please report it with the file" in result.stderr
+    named = Path(result.stderr.strip().rsplit(" ", 1)[-1])
+    assert "ZeroDivisionError" in named.read_text()
+    named.unlink()
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fednas.toolchain.search.request.answer_search", interrupted)
+    result = run("search", "--max-macs", "5M")
+    assert result.exit_code == 130
+    assert result.stderr.strip() == "fednas-export: interrupted; nothing was left half written"
