@@ -162,9 +162,9 @@ def device_path(profile: DeviceProfile, gpu: Gpu, can_build_engines: bool) -> De
     if profile.tensorrt is not None:
         why_not = _why_no_engine(profile.tensorrt.compute_capability, gpu, can_build_engines)
         engine = not why_not
-        reasons += [f"built on the board: {why_not}"] if why_not else []
+        reasons += [f"built on the device: {why_not}"] if why_not else []
     elif profile.name != LOCAL:
-        reasons.append("latency must be measured on the board")
+        reasons.append("latency must be measured on the device")
     return DevicePath(
         device=profile.name,
         export=not missing,
@@ -176,7 +176,7 @@ def device_path(profile: DeviceProfile, gpu: Gpu, can_build_engines: bool) -> De
 
 def _why_no_engine(wanted_capability: str, gpu: Gpu, can_build_engines: bool) -> str:
     if not can_build_engines:
-        return "no TensorRT with a GPU here"
+        return "no TensorRT runs here"
     if gpu.compute_capability not in (None, wanted_capability):
         return f"an engine fits one GPU, and the one here has capability {gpu.compute_capability}"
     return ""
