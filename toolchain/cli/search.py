@@ -53,14 +53,17 @@ def search(
         raise unknown_name("search method", method, ["exact"])
     if latency_table is not None and len(device or []) > 1:
         raise FednasError("one --table for several --device", hint="leave out --table, or give one device")
+    budgets = budgets_from(max_latency, max_macs, max_params, max_size)
+    chosen = accounting_from(accounting)
+    searched = space_from(space, supernet)
     names: list[str | None] = [*(device or [])] or [None]
     models = [model for name in names if (model := latency_model(name, latency_table, precision, profiles))]
     answer = answer_search(
-        space_from(space, supernet),
-        budgets_from(max_latency, max_macs, max_params, max_size),
+        searched,
+        budgets,
         models,
         precision=precision,
-        accounting=accounting_from(accounting),
+        accounting=chosen,
         time_limit_s=time_limit,
     )
     kinds = {model.identity.device: model.identity.kind for model in models}
