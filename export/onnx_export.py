@@ -126,7 +126,8 @@ def _require_as_asked(found: OnnxFile, opset: int, metadata: ModelMetadata, expe
         "output": (found.output_name, OUTPUT_NAME),
         "input shape": (found.input_shape, (BATCH_DIMENSION, *metadata.preprocessing.input_shape)),
         "output shape": (found.output_shape, (BATCH_DIMENSION, len(metadata.class_names))),
-        "metadata": (found.metadata, metadata),
+        # As JSON, where tuples and lists are the same.
+        "metadata": (msgspec.json.encode(found.metadata), msgspec.json.encode(metadata)),
     }
     wrong = [f"{what} is {got!r}, asked {asked!r}" for what, (got, asked) in wanted.items() if got != asked]
     unexpected = sorted(set(found.op_counts) - expected_ops)

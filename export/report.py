@@ -46,16 +46,18 @@ def what_was_not_verified(shipment: Shipment, extra: Sequence[str] = ()) -> tupl
     if shipment.dataset is None:
         gaps.append("Accuracy: no data was given. Parity was checked on random inputs only.")
     if shipment.latency.kind == "estimate":
-        gaps.append(f"Latency on {device.title}: the figure is an estimate from datasheets; nobody measured it.")
+        gaps.append(f"Predicted latency on {device.title}: an estimate from datasheets, not from measurements.")
     if shipment.latency.kind == "none":
         gaps.append(f"Latency on {device.title}: no table was given, so nothing was predicted.")
     if shipment.latency.measured is None:
         gaps.append(f"Latency of the exported file: not measured, because {shipment.latency.not_measured_because}.")
     if device.runtime == "tensorrt":
         gaps.append(
-            "The TensorRT engine: parity and accuracy below are those of the ONNX file under ONNX Runtime, not of "
-            "an engine. build_engine.sh was tested against a stand-in for trtexec, never on a board."
+            "The TensorRT engine: parity and accuracy in this report are those of the ONNX file under ONNX Runtime, "
+            "not of an engine. build_engine.sh was tested against a stand-in for trtexec, never on a board."
         )
+    elif shipment.latency.measured is None:
+        gaps.append(f"{device.title} itself: the file was run on the machine that exported it, not there.")
     return (*gaps, *extra)
 
 

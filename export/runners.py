@@ -32,7 +32,11 @@ class Runner(ABC):
     def __enter__(self) -> Self:
         if self._open:
             raise ContractError("a runner was entered twice")
-        self.input_shape, self.classes = self._load()
+        try:
+            self.input_shape, self.classes = self._load()
+        except BaseException:
+            self._unload()
+            raise
         self._open = True
         return self
 

@@ -65,18 +65,20 @@ def engine_from_onnx(onnx_path: Path, plan_path: Path, options: EngineOptions | 
     trt = _import_tensorrt()
     model = read_onnx_file(onnx_path)
     log = _error_log(trt)
-    builder = trt.Builder(log)
+    builder = _new_builder(trt, log)
     network, strongly_typed = _new_network(trt, builder)
-    _parse(trt, network, log, onnx_path)
+    # The parser owns the weights of the network, so it must live until the engine is built.
+    parser = _parsed(trt, network, log, onnx_path)
     config = builder.create_builder_config()
     _configure(trt, builder, config, options, model)
     flags = () if strongly_typed else _allow_precision(trt, config, options.precision)
     cache = _use_timing_cache(config, options.timing_cache)
     plan = builder.build_serialized_network(network, config)
+    del parser
     if plan is None:
         raise FednasError(
             f"TensorRT {trt.__version__} could not build an engine of {onnx_path}: {_said(log.errors)}",
-            hint="see the messages of TensorRT above",
+            hint="try more workspace, or build_engine.sh on the board",
         )
     write_atomic(plan_path, bytes(plan))
     if cache is not None and options.timing_cache is not None:
@@ -117,6 +119,17 @@ def _error_log(trt: Any) -> Any:
     return ErrorLog()
 
 
+def _new_builder(trt: Any, log: Any) -> Any:
+    try:
+        return trt.Builder(log)
+    except TypeError as err:
+        # What the bindings raise when the library cannot start, for one because there is no GPU.
+        raise FednasError(
+            f"TensorRT {trt.__version__} cannot start here: {_said(log.errors)}",
+            hint="it needs an NVIDIA GPU and a driver that fits; or run build_engine.sh on the board",
+        ) from err
+
+
 def _new_network(trt: Any, builder: Any) -> tuple[Any, bool]:
     wanted = trt.NetworkDefinitionCreationFlag
     flags = 0
@@ -128,10 +141,10 @@ def _new_network(trt: Any, builder: Any) -> tuple[Any, bool]:
     return builder.create_network(flags), strongly_typed
 
 
-def _parse(trt: Any, network: Any, log: Any, onnx_path: Path) -> None:
+def _parsed(trt: Any, network: Any, log: Any, onnx_path: Path) -> Any:
     parser = trt.OnnxParser(network, log)
     if parser.parse(read_bytes(onnx_path, "model")):
-        return
+        return parser
     errors = [str(parser.get_error(i).desc()) for i in range(parser.num_errors)]
     raise FednasError(
         f"TensorRT {trt.__version__} cannot parse {onnx_path}: {_said(errors or log.errors)}",

@@ -6,6 +6,8 @@ code under test does is written down, so that a test can look at it.
 
 import enum
 import json
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +30,9 @@ class Recording:
         self.plan: bytes | None = PLAN
         self.cache_fits = True
         self.given_cache: bytes | None = None
+        self.starts = True
+        self.parsers: list[weakref.ref[Any]] = []
+        self.parser_alive_at_build: list[bool] = []
 
 
 class Restricted:
@@ -46,6 +51,9 @@ class Restricted:
         super().__setattr__(name, value)
 
 
+Restrict = Callable[[str, dict[str, Any]], type]
+
+
 def fake_tensorrt(version: str) -> tuple[ModuleType, Recording]:
     """The module, to be put in ``sys.modules``, and its recording."""
     api = json.loads((FOLDER / f"{version}.json").read_text())
@@ -53,23 +61,56 @@ def fake_tensorrt(version: str) -> tuple[ModuleType, Recording]:
     recording = Recording()
 
     def restricted(name: str, body: dict[str, Any]) -> type:
-        # Methods of a version that lacks them vanish; names it has but the code may not need stay absent.
+        # A member that the code uses and the version lacks cannot be reached: `Restricted` hides it.
         return type(name, (Restricted,), {**body, "_allowed": members[name]})
 
-    def enumeration(name: str, values: dict[str, int] | None = None) -> Any:
-        return enum.Enum(name, values or {member: i for i, member in enumerate(sorted(members[name]))})
-
     trt = ModuleType("tensorrt")
-    namespace: dict[str, Any] = {"__version__": api["version"]}
     for name in ("BuilderFlag", "MemoryPoolType", "ProfilingVerbosity"):
-        namespace[name] = enumeration(name)
-    namespace["NetworkDefinitionCreationFlag"] = enum.IntEnum(
-        "NetworkDefinitionCreationFlag", api["network_flag_values"]
+        setattr(trt, name, enum.Enum(name, sorted(members[name])))
+    flags = enum.IntEnum("NetworkDefinitionCreationFlag", api["network_flag_values"])
+    vars(trt).update(
+        __version__=api["version"],
+        NetworkDefinitionCreationFlag=flags,
+        ILogger=type("ILogger", (), {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "__init__": _nothing}),
+        Builder=_builder_type(recording, restricted),
+        OnnxParser=_parser_type(recording, restricted),
     )
-    namespace["ILogger"] = type("ILogger", (), {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "__init__": _nothing})
+    return trt, recording
 
+
+def _builder_type(recording: Recording, restricted: Restrict) -> type:
+    config_type = _config_type(recording, restricted)
+    profile_type = restricted("IOptimizationProfile", {"set_shape": _keep_shapes})
+
+    def new_builder(self: Any, logger: Any) -> None:
+        if not recording.starts:
+            logger.log(logger.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+        self._logger = logger
+
+    def create_network(_self: Any, flags: int = 0) -> object:
+        recording.network_flags = flags
+        return object()
+
+    def build(self: Any, _network: Any, config: Any) -> bytes | None:
+        for message in recording.log_on_build:
+            self._logger.log(self._logger.ERROR, message)
+        recording.parser_alive_at_build += [parser() is not None for parser in recording.parsers]
+        recording.settings |= {key: value for key, value in vars(config).items() if not key.startswith("_")}
+        return recording.plan
+
+    body = {
+        "__init__": new_builder,
+        "create_network": create_network,
+        "create_builder_config": lambda _self: config_type(),
+        "create_optimization_profile": lambda _self: profile_type(),
+        "build_serialized_network": build,
+    }
+    return restricted("Builder", body)
+
+
+def _config_type(recording: Recording, restricted: Restrict) -> type:
     cache = restricted("ITimingCache", {"serialize": lambda _self: b"new timings"})()
-    error = restricted("ParserError", {"__init__": _keep_text, "desc": lambda self: self._text})
 
     def set_flag(_self: Any, flag: Any) -> None:
         recording.builder_flags.append(flag.name)
@@ -81,57 +122,30 @@ def fake_tensorrt(version: str) -> tuple[ModuleType, Recording]:
         recording.given_cache = content
         return cache
 
-    config_type = restricted(
-        "IBuilderConfig",
-        {
-            "set_flag": set_flag,
-            "set_memory_pool_limit": set_pool,
-            "create_timing_cache": create_cache,
-            "set_timing_cache": lambda _self, _cache, _ignore: recording.cache_fits,
-            "get_timing_cache": lambda _self: cache,
-            "add_optimization_profile": lambda _self, profile: recording.profiles.append(profile._shapes) or 0,
-        },
-    )
+    body = {
+        "set_flag": set_flag,
+        "set_memory_pool_limit": set_pool,
+        "create_timing_cache": create_cache,
+        "set_timing_cache": lambda _self, _cache, _ignore: recording.cache_fits,
+        "get_timing_cache": lambda _self: cache,
+        "add_optimization_profile": lambda _self, profile: recording.profiles.append(profile._shapes) or 0,
+    }
+    return restricted("IBuilderConfig", body)
 
-    def set_shape(self: Any, name: str, *shapes: tuple[int, ...]) -> None:
-        self._shapes = (name, *shapes)
 
-    profile_type = restricted("IOptimizationProfile", {"set_shape": set_shape})
+def _parser_type(recording: Recording, restricted: Restrict) -> type:
+    error_type = restricted("ParserError", {"__init__": _keep_text, "desc": lambda self: self._text})
 
-    def create_network(_self: Any, flags: int = 0) -> object:
-        recording.network_flags = flags
-        return object()
+    def new_parser(self: Any, _network: Any, _logger: Any) -> None:
+        recording.parsers.append(weakref.ref(self))
 
-    def build(self: Any, _network: Any, config: Any) -> bytes | None:
-        for message in recording.log_on_build:
-            self._logger.log(trt.ILogger.ERROR, message)
-        recording.settings |= {key: value for key, value in vars(config).items() if not key.startswith("_")}
-        return recording.plan
-
-    def keep_logger(self: Any, logger: Any) -> None:
-        self._logger = logger
-
-    namespace["Builder"] = restricted(
-        "Builder",
-        {
-            "__init__": keep_logger,
-            "create_network": create_network,
-            "create_builder_config": lambda _self: config_type(),
-            "create_optimization_profile": lambda _self: profile_type(),
-            "build_serialized_network": build,
-        },
-    )
-    namespace["OnnxParser"] = restricted(
-        "OnnxParser",
-        {
-            "__init__": lambda _self, _network, _logger: None,
-            "parse": lambda _self, content: bool(content) and not recording.parse_errors,
-            "num_errors": property(lambda _self: len(recording.parse_errors)),
-            "get_error": lambda _self, i: error(recording.parse_errors[i]),
-        },
-    )
-    vars(trt).update(namespace)
-    return trt, recording
+    body = {
+        "__init__": new_parser,
+        "parse": lambda _self, content: bool(content) and not recording.parse_errors,
+        "num_errors": property(lambda _self: len(recording.parse_errors)),
+        "get_error": lambda _self, i: error_type(recording.parse_errors[i]),
+    }
+    return restricted("OnnxParser", body)
 
 
 def _nothing(_self: Any) -> None: ...
@@ -139,3 +153,7 @@ def _nothing(_self: Any) -> None: ...
 
 def _keep_text(self: Any, text: str) -> None:
     self._text = text
+
+
+def _keep_shapes(self: Any, name: str, *shapes: tuple[int, ...]) -> None:
+    self._shapes = (name, *shapes)

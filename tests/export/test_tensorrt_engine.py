@@ -63,6 +63,7 @@ def test_flags_are_exactly_those_of_the_version(
     assert (engine.strongly_typed, engine.builder_flags) == (strongly_typed, () if strongly_typed else weak)
     assert (engine.tensorrt_version, engine.size_bytes) == (version, len(PLAN))
     assert plan.read_bytes() == PLAN
+    assert recording.parser_alive_at_build == [True]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -110,6 +111,12 @@ def test_no_engine_is_an_error_and_writes_nothing(model: Path, monkeypatch: pyte
     with pytest.raises(FednasError, match=r"could not build an engine of .*any implementation for node Conv_0"):
         engine_from_onnx(model, model.with_suffix(".plan"), EngineOptions(timing_cache=cache))
     assert [path.name for path in model.parent.iterdir()] == ["model.onnx"]
+
+
+def test_without_a_gpu_it_says_what_tensorrt_said(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, "10.3.0").starts = False
+    with pytest.raises(FednasError, match=r"cannot start here: CUDA initialization failure.*needs an NVIDIA GPU"):
+        engine_from_onnx(model, model.with_suffix(".plan"))
 
 
 def test_without_the_module_the_ways_out_are_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
