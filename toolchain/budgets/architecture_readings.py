@@ -1,22 +1,18 @@
 """Readings of an architecture: counted from its blocks, latency predicted or estimated."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fednas.common import read_bytes
-from fednas.profiles import find_profile
+from fednas.common import ContractError, read_bytes
 from fednas.toolchain.budgets.file import ArchitectureSubject, Budget
 from fednas.toolchain.budgets.quantities import LATENCY, MACS, PARAMS
 from fednas.toolchain.budgets.readings import Known, Missing, Readings, counted
 from fednas.toolchain.budgets.verdict import Reading
 
-if TYPE_CHECKING:
-    from fednas.latency_tables import LatencyModel
-
 
 def architecture_readings(subject: ArchitectureSubject, budget: Budget, profiles: Path | None) -> Readings:
     """What can be said before any export. Raises `FednasError` for files that do not hold or do not fit."""
     from fednas.latency_tables import require_fit
+    from fednas.toolchain.latency import latency_model
     from fednas.toolchain.space import architecture_from_json, blocks_of, load_space
     from fednas.toolchain.space.cost import cost_of
 
@@ -26,18 +22,13 @@ def architecture_readings(subject: ArchitectureSubject, budget: Budget, profiles
     cost = cost_of(space, arch)
     readings: dict[str, Known | Missing] = {MACS.name: counted(cost.macs), PARAMS.name: counted(cost.params)}
     if any(limit.quantity is LATENCY for limit in budget.limits):
-        model, blocks = _latency_model(subject, budget.precision, profiles), blocks_of(space, arch)
+        model = latency_model(subject.device, subject.table, budget.precision, profiles)
+        if model is None:
+            raise ContractError("a latency limit without a latency model")
+        blocks = blocks_of(space, arch)
         require_fit(model, precision=budget.precision, batch=1, specs=blocks)
         predicted = model.predict(blocks)
         reading = Reading(value=predicted.latency_ms, low=predicted.low_ms, high=predicted.high_ms)
         basis = "predicted" if predicted.kind == "measured" else "estimated"
         readings[LATENCY.name] = Known(reading, basis, f"{predicted.coverage:.0%} of networks")
     return Readings(readings)
-
-
-def _latency_model(subject: ArchitectureSubject, precision: str, profiles: Path | None) -> "LatencyModel":
-    from fednas.latency_tables import estimate_for, load_latency_model
-
-    if subject.table is not None:
-        return load_latency_model(subject.table)
-    return estimate_for(find_profile(str(subject.device), profiles), precision)

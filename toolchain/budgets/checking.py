@@ -1,13 +1,13 @@
 """Check budgets: for every limit a reading, a verdict and the reason for it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fednas.toolchain.budgets.architecture_readings import architecture_readings
 from fednas.toolchain.budgets.file import Budget, FolderSubject, Limit, load_budgets, naming
 from fednas.toolchain.budgets.folder_readings import folder_readings
-from fednas.toolchain.budgets.readings import Known, Missing, Readings
+from fednas.toolchain.budgets.readings import Known, Missing
 from fednas.toolchain.budgets.verdict import Bound, Verdict, overall, verdict_of
 
 
@@ -20,17 +20,17 @@ class Check:
     """Such as ``macs``, or ``verification`` for the state of a shipped folder."""
     basis: str
     """What the reading rests on: ``measured``, ``predicted``, ``estimated`` or ``exact``."""
-    bound: Bound | None
+    bound: Bound | None = None
     """None for ``verification``, which has no number."""
-    unit: str
-    limit: float | None
+    unit: str = ""
+    limit: float | None = None
     limit_text: str
-    value: float | None
+    value: float | None = None
     """None: there is no reading."""
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
     value_text: str
-    interval_text: str
+    interval_text: str = ""
     """Empty for exact readings."""
     verdict: Verdict
     reason: str
@@ -79,53 +79,35 @@ def _checks_of(budget: Budget, profiles: Path | None) -> Iterable[Check]:
             budget=budget.name,
             quantity="verification",
             basis="exact",
-            bound=None,
-            unit="",
-            limit=None,
             limit_text="not rejected",
-            value=None,
-            low=None,
-            high=None,
             value_text=readings.state.text,
-            interval_text="",
             verdict="missed" if readings.state.failure else "met",
             reason=readings.state.failure,
         )
     for limit in budget.limits:
-        yield _check(budget, limit, readings)
+        yield _check(budget, limit, readings.of(limit.quantity))
 
 
-def _check(budget: Budget, limit: Limit, readings: Readings) -> Check:
-    found = readings.of(limit.quantity)
+def _check(budget: Budget, limit: Limit, found: Known | Missing) -> Check:
     quantity = limit.quantity
-    limit_text = f"{quantity.bound} {limit.text}"
-    if isinstance(found, Missing):
-        return Check(
-            budget=budget.name,
-            quantity=quantity.name,
-            basis=found.basis,
-            bound=quantity.bound,
-            unit=quantity.unit,
-            limit=limit.value,
-            limit_text=limit_text,
-            value=None,
-            low=None,
-            high=None,
-            value_text="none",
-            interval_text="",
-            verdict="missed",
-            reason=f"no reading: {found.why}",
-        )
-    reading = found.reading
-    verdict = verdict_of(quantity.bound, limit.value, reading)
-    return Check(
+    unseen = Check(
         budget=budget.name,
         quantity=quantity.name,
         basis=found.basis,
         bound=quantity.bound,
         unit=quantity.unit,
         limit=limit.value,
-        limit_text=limit_text,
+        limit_text=f"{quantity.bound} {limit.text}",
+        value_text="none",
+        verdict="missed",
+        reason="no reading",
+    )
+    if isinstance(found, Missing):
+        return replace(unseen, reason=f"no reading: {found.why}")
+    reading = found.reading
+    verdict = verdict_of(quantity.bound, limit.value, reading)
+    return replace(
+        unseen,
         value=reading.value,
         low=reading.low,
         high=reading.high,

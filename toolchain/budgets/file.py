@@ -54,9 +54,9 @@ class ArchitectureSubject:
     space: Path
     architecture: Path
     device: str | None
-    """Whose latency is estimated; None: see ``table``."""
+    """Whose latency is estimated, if there is no table."""
     table: Path | None
-    """Whose latency is predicted; both None: latency is not limited."""
+    """Predicts the latency; must be of ``device``, if both are given. Both None: latency is not limited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,6 @@ def _architecture_subject(form: BudgetForm, base: Path) -> ArchitectureSubject:
             )
     if form.latency == "measured":
         raise FednasError("an architecture has no measured latency", hint='give folder, or latency = "predicted"')
-    if form.device is not None and form.table is not None:
-        raise FednasError("keys device and table exclude each other", hint="a table knows its device")
     if form.max_latency is not None and form.device is None and form.table is None:
         raise FednasError("key max_latency needs device or table", hint="say whose latency is to be predicted")
     table = None if form.table is None else base / form.table

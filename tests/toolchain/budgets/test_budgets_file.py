@@ -102,7 +102,6 @@ def test_a_bad_folder_budget_is_one_clear_line(tmp_path: Path, old: str, new: st
         pytest.param('max_latency = "5ms"', 'max_size = "1MB"', r"key max_size needs a folder", id="size"),
         pytest.param('max_latency = "5ms"', 'min_accuracy = "9%"', r"key min_accuracy needs a folder", id="accuracy"),
         pytest.param('device = "jetson"\n', "", r"key max_latency needs device or table", id="no device"),
-        pytest.param('"jetson"', '"jetson"\ntable = "t"', r"keys device and table exclude each other", id="both"),
         pytest.param('"5ms"', '"5ms"\nlatency = "measured"', r"no measured latency", id="measured"),
         pytest.param('architecture = "arch.json"\n', "", r"it names nothing to check", id="no architecture"),
         pytest.param('max_latency = "5ms"\n', "", r"it limits nothing; add one of max_latency", id="no limit"),
