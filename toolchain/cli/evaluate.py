@@ -22,7 +22,7 @@ def evaluate(
     from fednas.toolchain.data import load_data, parse_data_spec
     from fednas.toolchain.federated import evaluate_architectures
     from fednas.toolchain.space import read_architectures
-    from fednas.toolchain.supernet import SubnetAccuracy, open_supernet
+    from fednas.toolchain.supernet import open_supernet
 
     if part not in ("test", "validation"):
         raise unknown_name("part of the data", part, ("test", "validation"))
@@ -36,17 +36,16 @@ def evaluate(
         note(f"{supernet} does not say how its images were normalised; the values of {images.name} are used")
     else:
         images = images.with_preprocessing(loaded.header.preprocessing)
-    results: list[SubnetAccuracy] = []
+    total = len(architectures)
     with progress_bar("evaluating") as progress:
-        for arch in architectures:
-            results += evaluate_architectures(
-                loaded.supernet,
-                [arch],
-                images,
-                "test" if part == "test" else "validation",
-                recalibration_images=recalibration_images,
-            )
-            progress(len(results), len(architectures), f"{len(results)} of {len(architectures)}")
+        results = evaluate_architectures(
+            loaded.supernet,
+            architectures,
+            images,
+            "test" if part == "test" else "validation",
+            recalibration_images=recalibration_images,
+            on_done=lambda done: progress(done, total, f"{done} of {total}"),
+        )
     rows = [
         (
             str(result.architecture),

@@ -66,6 +66,12 @@ class ImageData:
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "ImageData":
         """The same images, prepared as a trained network wants them; raises `FednasError` if they cannot be."""
+        if (brightest := float(self.train.images.max())) > preprocessing.value_range_max:
+            raise FednasError(
+                f"data set {self.name} has pixels up to {brightest:g}, "
+                f"but the network was trained on pixels from 0 to {preprocessing.value_range_max:g}",
+                hint="use the data that the network was trained on, or scale the images",
+            )
         return replace(self, preprocessing=preprocessing)
 
     def check_fits(self, channels: int, side: int, classes: int) -> None:

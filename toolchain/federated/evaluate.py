@@ -1,6 +1,6 @@
 """Accuracy of subnets, each with batch norms recalibrated on training images (method Q21, Q28)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from fednas.toolchain.data import ImageData, LabelledImages, Preprocessing
 from fednas.toolchain.space import Architecture, SearchSpace
 from fednas.toolchain.space.cost import cost_of
 from fednas.toolchain.supernet import ElasticSupernet, SubnetAccuracy, extract_subnet, recalibrate_batch_norm
+from fednas.toolchain.supernet.recalibration import sample_of
 
 RECALIBRATION_IMAGES = 1000
 """Training images that each evaluated subnet is recalibrated on, unless said otherwise."""
@@ -27,16 +28,22 @@ def evaluate_architectures(
     part: Part,
     *,
     recalibration_images: int = RECALIBRATION_IMAGES,
+    on_done: Callable[[int], None] = lambda _count: None,
 ) -> tuple[SubnetAccuracy, ...]:
-    """Accuracy of each architecture on one part of the data; the supernet is not touched."""
-    images: LabelledImages = getattr(data, part)
-    training = data.preprocessing.apply(data.train.images)
-    results = []
+    """Accuracy of each architecture on one part of the data; the supernet is not touched.
+
+    ``on_done`` is told after each one how many are finished.
+    """
+    images = data.validation if part == "validation" else data.test
+    sample = data.train.take(sample_of(len(data.train), recalibration_images))
+    training = data.preprocessing.apply(sample.images)
+    results: list[SubnetAccuracy] = []
     for arch in architectures:
         subnet = extract_subnet(supernet, arch)
-        recalibrate_batch_norm(subnet, training, recalibration_images)
+        recalibrate_batch_norm(subnet, training, len(training))
         correct = int((predictions(subnet, images, data.preprocessing) == images.labels).sum())
         results.append(_accuracy(supernet.space, arch, correct, len(images)))
+        on_done(len(results))
     return tuple(results)
 
 

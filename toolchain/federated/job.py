@@ -81,11 +81,13 @@ def train_supernet(
         training.resume(checkpoint)
     elif checkpoint.exists():
         raise FednasError(f"{checkpoint} holds an unfinished training", hint="go on with --resume, or remove it")
-    training.save_checkpoint(checkpoint)  # a disk that cannot take it is found now, not after hours
+    else:
+        training.save_checkpoint(checkpoint)  # a disk that cannot take it is found now, not after hours
+        checkpoint.unlink()
     training.run(checkpoint=checkpoint, checkpoint_every=checkpoint_every, on_round=on_round)
     record = _record(training, data, curriculum, command)
     save_supernet(out, training.supernet, msgspec.structs.replace(training.header, training=record))
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)
     return record
 
 

@@ -50,7 +50,7 @@ def header_from_metadata(metadata: dict[str, str], path: Path) -> SupernetHeader
     if metadata.get("format") != FORMAT or "header" not in metadata:
         raise FednasError(
             f"{path} is a safetensors file, but not a supernet of this project",
-            hint="make one with fednas-export train or import-supernet",
+            hint="make one with fednas-export train or fednas-export import",
         )
     return decode_json(metadata["header"], SupernetHeader, f"header of supernet {path}")
 

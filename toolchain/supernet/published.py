@@ -37,7 +37,7 @@ def read_published(path: Path) -> tuple[SupernetHeader, Tensors]:
         raise _not_published(path, "params")
     if not isinstance(content.get("arch_params"), dict):
         raise _not_published(path, "arch_params")
-    space = _space(plain(content["arch_params"]), path)
+    space = _space(content["arch_params"], path)
     tensors = dict(_renamed(content["params"], space, path))
     if _identity_batch_norms(tensors):
         space = msgspec.structs.replace(space, normalization="none")
@@ -48,8 +48,8 @@ def read_published(path: Path) -> tuple[SupernetHeader, Tensors]:
 
 def _space(arch_params: Any, path: Path) -> SearchSpace:
     try:
-        space: SearchSpace = msgspec.convert(arch_params, SearchSpace)
-    except (msgspec.ValidationError, FednasError) as err:
+        space: SearchSpace = msgspec.convert(plain(arch_params), SearchSpace)
+    except (msgspec.ValidationError, FednasError, RecursionError) as err:
         raise FednasError(
             f"checkpoint {path} holds no usable search space in arch_params: {str(err).replace('`', '')}",
             hint="is it a DeepFedNAS checkpoint?",
@@ -63,7 +63,7 @@ def _renamed(params: Mapping[str, Any], space: SearchSpace, path: Path) -> Itera
             raise FednasError(f"checkpoint {path} holds no tensor under {name}", hint="is it a DeepFedNAS checkpoint?")
         ours = _our_name(str(name), space)
         if ours is not None:
-            yield ours, tensor.astype(np.float32)
+            yield ours, tensor.astype(np.float32)  # a copy: what was read is a view of the file
 
 
 def _our_name(name: str, space: SearchSpace) -> str | None:

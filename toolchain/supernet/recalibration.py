@@ -47,10 +47,14 @@ def recalibrate_batch_norm(
             f"batch norms cannot be recalibrated from {min(sample_count, len(images))} images",
             hint="give at least 2, better some hundreds",
         )
-    # In order of the file, so that using every image does not depend on the seed.
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:sample_count])
+    chosen = sample_of(len(images), sample_count, seed)
     _average_over_batches(module, layers, images, chosen)
     return Recalibration(len(layers), len(chosen))
+
+
+def sample_of(image_count: int, sample_count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Which images are recalibrated on; in their own order, so that taking all does not depend on the seed."""
+    return np.sort(np.random.default_rng(seed).permutation(image_count)[:sample_count])
 
 
 def _average_over_batches(

@@ -5,6 +5,7 @@ executes what the file asks for, the few opcodes that describe data are interpre
 that torch and numpy use to describe tensors, arrays and scalars are understood. Everything else is refused.
 """
 
+import math
 import pickletools
 import zipfile
 from collections.abc import Callable, Mapping
@@ -30,7 +31,6 @@ _STORAGES: Mapping[str, str] = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-_ENTRY_LIMIT_BYTES = 8_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def read_torch_file(path: Path) -> Any:
             f"checkpoint {path} asks for {err}, which is not data; nothing in it was executed",
             hint="a checkpoint may hold tensors, arrays, numbers, texts and plain containers only",
         ) from err
-    except (OSError, LookupError, ValueError, TypeError, AttributeError) as err:
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError) as err:
         raise FednasError(f"checkpoint {path} is damaged ({err})".replace("\n", " "), hint="copy it again") from err
 
 
@@ -100,6 +100,7 @@ class _Reader:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.marks: list[int] = []
+        self.storages: dict[str, Array] = {}
 
     def read(self) -> Any:
         if self.prefix + "byteorder" in self.archive.namelist() and self._entry("byteorder") != b"little":
@@ -119,8 +120,9 @@ class _Reader:
 
     def _entry(self, name: str) -> bytes:
         info = self.archive.getinfo(self.prefix + name)
-        if info.file_size > _ENTRY_LIMIT_BYTES:
-            raise ValueError(f"entry {name} has {info.file_size} bytes")
+        # torch never compresses, and a small file must not unfold into a full memory.
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"entry {name} is compressed")
         return self.archive.read(info)
 
     def above_mark(self) -> list[Any]:
@@ -185,14 +187,16 @@ class _Reader:
         _word, kind, key, _device, count = identity
         if not isinstance(kind, _Name) or kind.text.rpartition(".")[2] not in _STORAGES:
             raise _RefusedError(f"a storage of type {kind.text if isinstance(kind, _Name) else kind}")
-        values = np.frombuffer(self._entry(f"data/{key}"), dtype=_STORAGES[kind.text.rpartition(".")[2]])
-        if len(values) != count:
-            raise ValueError(f"storage {key} has {len(values)} values instead of {count}")
-        self.stack.append(values)
+        if key not in self.storages:
+            content = self._entry(f"data/{key}")
+            self.storages[key] = np.frombuffer(content, dtype=_STORAGES[kind.text.rpartition(".")[2]])
+        if len(self.storages[key]) != count:
+            raise ValueError(f"storage {key} has {len(self.storages[key])} values instead of {count}")
+        self.stack.append(self.storages[key])
 
 
 def _tensor(storage: Array, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object) -> Array:
-    """Values of a tensor, copied; refuses views that reach outside their storage."""
+    """A read-only view of a storage; refuses views that reach outside it."""
     if len(size) != len(stride) or min((offset, *size, *stride)) < 0:
         raise ValueError("a tensor has an impossible shape")
     if 0 in size:
@@ -201,10 +205,10 @@ def _tensor(storage: Array, offset: int, size: tuple[int, ...], stride: tuple[in
     if last >= len(storage):
         raise ValueError("a tensor reaches beyond its storage")
     # A tensor that repeats values by a stride of 0 could fill the memory from a small file.
-    if int(np.prod(size, dtype=np.int64)) > len(storage):
+    if math.prod(size) > len(storage):
         raise ValueError("a tensor has more values than its storage")
     byte_strides = tuple(step * storage.itemsize for step in stride)
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, byte_strides, writeable=False).copy()
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, byte_strides, writeable=False)
 
 
 def _bytes_of(content: object) -> bytes:

@@ -208,3 +208,12 @@ def test_cifar10_in_torchvisions_layout(tmp_path: Path, monkeypatch: pytest.Monk
     assert (data.test.images == 5).all()
     assert data.class_names[3] == "class 3"
     assert data.preprocessing.std == pytest.approx((0.24703233, 0.24348505, 0.26158768))
+
+
+def test_images_brighter_than_the_network_knows_are_refused(tmp_path: Path) -> None:
+    data = load(f"npz:{npz_file(tmp_path / 'a.npz')}")
+    narrow = Preprocessing(
+        channels=3, height=6, width=5, value_range_max=16.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+    )
+    with pytest.raises(FednasError, match=r"has pixels up to 255, but the network was trained on pixels from 0 to 16"):
+        data.with_preprocessing(narrow)

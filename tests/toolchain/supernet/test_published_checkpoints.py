@@ -193,3 +193,16 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
     short = archive_of(tmp_path / "short.pt", pickle.dumps({"a": [1, 2]}, protocol=2)[:-3])
     with pytest.raises(FednasError, match="is damaged"):
         open_supernet(short)
+
+
+def test_a_compressed_entry_and_a_list_within_itself_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data.pkl", pickle.dumps({"a": 1}, protocol=2))
+    with pytest.raises(FednasError, match=r"is damaged \(entry data.pkl is compressed\)"):
+        read_torch_file(path)
+    endless: list[object] = []
+    endless.append(endless)
+    content = {"params": {}, "arch_params": {"num_stages": endless}}
+    with pytest.raises(FednasError, match="no usable search space in arch_params"):
+        open_supernet(archive_of(tmp_path / "endless.pt", pickle.dumps(content, protocol=2)))
