@@ -1,13 +1,12 @@
 """A small trained network on real images, and a folder that ships it."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_network import BUILD, DIGITS, METADATA, SmallNetwork, Trained, make_shipment
+from small_network import BUILD, DIGITS, METADATA, Ship, SmallNetwork, Trained, make_shipment
 from torch import nn
 
 from fednas.export import (
@@ -43,9 +42,6 @@ def trained() -> Trained:
     with torch.no_grad():
         logits = network(torch.from_numpy(images[1400:])).numpy()
     return Trained(network, images[1400:], labels[1400:], logits)
-
-
-Ship = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")

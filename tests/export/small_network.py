@@ -1,6 +1,8 @@
 """A small network of the project's block form and what a caller says about it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +31,10 @@ METADATA = ModelMetadata(
     tool_version="0.1.0",
 )
 BUILD = Build(created="2026-01-02T03:04:05+00:00", tool_version="0.1.0", versions={"python": "3.11"})
+
+
+Ship = Callable[..., Path]
+"""The fixture ``ship``: writes a shipped folder to the path it is given."""
 
 
 class Block(nn.Module):

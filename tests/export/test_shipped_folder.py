@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from conftest import Ship
-from small_network import DIGITS, METADATA, make_shipment
+from small_network import DIGITS, METADATA, Ship, make_shipment
 
 from fednas.common import ContractError, FednasError
 from fednas.export import (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import Ship
+from small_network import Ship
 from typer.testing import CliRunner
 
 from fednas.common import FednasError, sha256_of
