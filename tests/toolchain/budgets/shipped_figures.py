@@ -1,10 +1,12 @@
-"""A shipped folder made of the real records, with figures that a test chooses."""
+"""A shipped folder and a latency table made of the real records, with figures that a test chooses."""
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from fednas import export
 from fednas.common import encode_json
+from fednas.latency_tables import BlockSpec, Interval, LatencyTable, Machine, Session, TableEntry, save_table
 
 MODEL = b"not a real model: check reads its size and hash, nothing else"
 
@@ -102,3 +104,63 @@ def _latency(
         ),
         not_measured_because="" if measured else "this machine is not the device",
     )
+
+
+def write_latency_table(path: Path, specs: Iterable[BlockSpec], *, block_ms: float, factor: float) -> None:
+    """A table of the device ``cpu`` in which every block costs the same; the interval is this factor wide."""
+    session = Session(
+        plan="test",
+        seconds=1.0,
+        readings=1,
+        reference_ms=1.0,
+        reference_p10_ms=1.0,
+        reference_p90_ms=1.0,
+        drift_low=1.0,
+        drift_high=1.0,
+        halves_ratio=1.0,
+        load_before=0.0,
+        load_after=0.0,
+        interrupted=0.0,
+    )
+    machine = Machine(
+        cpu_model="test",
+        architecture="test",
+        operating_system="test",
+        cores=1,
+        affinity=(0,),
+        python_version="3",
+        numpy_version="2",
+    )
+    entries = [
+        TableEntry(
+            kind=spec.kind,
+            in_channels=spec.in_channels,
+            mid_channels=spec.mid_channels,
+            out_channels=spec.out_channels,
+            in_hw=spec.in_hw,
+            stride=spec.stride,
+            shortcut=spec.shortcut,
+            median_ms=block_ms,
+            p10_ms=block_ms,
+            p90_ms=block_ms,
+            samples=9,
+            spread=0.0,
+            origin="measured",
+        )
+        for spec in specs
+    ]
+    table = LatencyTable(
+        device="cpu",
+        runtime="onnxruntime",
+        runtime_version="1.32",
+        precision="fp32",
+        batch=1,
+        threads=1,
+        date="2026-01-01T00:00:00Z",
+        tool_version="0",
+        machine=machine,
+        session=session,
+        interval=Interval(coverage=0.9, factor=factor),
+        entries=tuple(entries),
+    )
+    save_table(table, path)

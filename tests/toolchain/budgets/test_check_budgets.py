@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shipped_figures import write_shipped_folder
+from shipped_figures import write_latency_table, write_shipped_folder
 
 from fednas.common import FednasError
 from fednas.toolchain.budgets import Check, check_budgets, junit_xml, markdown_text
@@ -167,6 +167,27 @@ def test_the_latency_of_an_unmeasured_device_is_an_estimate(space: SearchSpace, 
     assert found.low is not None
     assert found.high is not None
     assert found.low < found.high
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [("3.7ms", "met"), ("3.6ms", "met"), ("3.5ms", "cannot tell"), ("2.5ms", "cannot tell"), ("2.4ms", "missed")],
+)
+def test_a_measured_table_predicts_with_its_interval(
+    space: SearchSpace, tmp_path: Path, limit: str, verdict: str
+) -> None:
+    # Stem, one residual block and the head at 1 ms each: 3 ms, from 3 / 1.2 = 2.5 to 3 * 1.2 = 3.6.
+    blocks = blocks_of(space, smallest_architecture(space))
+    write_latency_table(tmp_path / "table.json", blocks, block_ms=1.0, factor=1.2)
+    found = check(tmp_path, f'max_latency = "{limit}"', f'{PLANNED}\ntable = "table.json"')["latency"]
+    assert (found.basis, found.verdict) == ("predicted", verdict)
+
+
+def test_a_table_that_lacks_a_block_never_prices_it_as_nothing(space: SearchSpace, tmp_path: Path) -> None:
+    blocks = blocks_of(space, smallest_architecture(space))
+    write_latency_table(tmp_path / "table.json", blocks[:-1], block_ms=1.0, factor=1.2)
+    with pytest.raises(FednasError, match=r"budget 'b': latency table .*lacks 1 block.*head-in8-out10"):
+        check(tmp_path, 'max_latency = "1s"', f'{PLANNED}\ntable = "table.json"')
 
 
 @pytest.mark.parametrize(
