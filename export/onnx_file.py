@@ -48,9 +48,20 @@ class OnnxFile:
     sha256: str
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one input; raises `FednasError` if the input is no batch of images."""
+        match self.input_shape:
+            case (_, int(channels), int(height), int(width)):
+                return channels, height, width
+        raise FednasError(f"model {self.path} takes {self.input_shape}, not (batch, channels, height, width)")
+
+    @property
     def classes(self) -> int:
-        """Width of the logits."""
-        return int(self.output_shape[-1])
+        """Width of the logits; raises `FednasError` if the output is no batch of them."""
+        match self.output_shape:
+            case (_, int(classes)):
+                return classes
+        raise FednasError(f"model {self.path} gives {self.output_shape}, not (batch, classes)")
 
 
 def read_onnx_file(path: Path) -> OnnxFile:

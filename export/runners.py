@@ -119,8 +119,7 @@ class OrtRunner(Runner):
         used = self._session.get_providers()
         if used[0] != self._provider:
             raise FednasError(f"onnxruntime fell back to {used[0]} although {self._provider} was asked for")
-        channels, height, width = (int(side) for side in facts.input_shape[1:])
-        return (channels, height, width), facts.classes
+        return facts.image_shape, facts.classes
 
     def _new_session(self) -> Any:
         import onnxruntime

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from fednas.common import ContractError, FednasError, encode_json, sha256_of, write_atomic
 from fednas.export.board_script import BUILD_SCRIPT, build_script
@@ -13,6 +14,7 @@ from fednas.export.manifest import (
     Manifest,
     Model,
     Shipment,
+    ShippedFile,
     TestVectors,
     build_record,
     status_of,
@@ -80,23 +82,25 @@ def write_contents(
         not_verified=what_was_not_verified(shipment, not_verified),
         tool_version=build.tool_version,
     )
-    markdown = report_markdown(report, listed_files(staging), preprocessing)
-    write_atomic(staging / REPORT_FILE, markdown)
+    write_atomic(staging / REPORT_FILE, report_markdown(report, listed_files(staging), preprocessing))
     write_atomic(staging / REPORT_JSON_FILE, encode_json(report))
-    manifest = Manifest(
-        schema=SCHEMA,
-        status=status,
-        reasons=reasons,
-        shipment=shipment,
-        models=tuple(models),
-        test_vectors=TestVectors(
-            file=VECTORS_FILE, count=len(vectors.inputs), inputs="real" if vectors.real else "random"
-        ),
-        files=listed_files(staging),
-        build=build,
-    )
+    manifest = _manifest(report, vectors, listed_files(staging), build)
     write_atomic(staging / MANIFEST_FILE, encode_json(manifest))
     return manifest
+
+
+def _manifest(report: Report, vectors: Vectors, files: tuple[ShippedFile, ...], build: Build) -> Manifest:
+    inputs: Literal["real", "random"] = "real" if vectors.real else "random"
+    return Manifest(
+        schema=SCHEMA,
+        status=report.status,
+        reasons=report.reasons,
+        shipment=report.shipment,
+        models=report.models,
+        test_vectors=TestVectors(file=VECTORS_FILE, count=len(vectors.inputs), inputs=inputs),
+        files=files,
+        build=build,
+    )
 
 
 def labels_text(class_names: Sequence[str]) -> str:

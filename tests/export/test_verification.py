@@ -133,15 +133,33 @@ class TestCarefulForger:
         rewrite_manifest(shipped, loosen)
         assert "states another tolerance" in failures(shipped)["model.fp32.onnx: test vectors"]
 
-    def test_vectors_of_another_shape(self, shipped: Path) -> None:
+    @pytest.mark.parametrize(
+        ("channels", "classes", "complaint"),
+        [(3, 10, r"shape (16, 3, 8, 8)"), (1, 9, "the vectors have 9 logits, the model 10")],
+    )
+    def test_vectors_of_another_shape(self, shipped: Path, channels: int, classes: int, complaint: str) -> None:
         np.savez(
             shipped / "test_vectors.npz",
-            inputs=np.zeros((1, 3, 8, 8), np.float32),
-            logits=np.zeros((1, 10), np.float32),
-            labels=np.zeros(1, np.int64),
+            inputs=np.zeros((16, channels, 8, 8), np.float32),
+            logits=np.zeros((16, classes), np.float32),
+            labels=np.zeros(16, np.int64),
         )
         rewrite_manifest(shipped)
-        assert "do not have the shapes" in failures(shipped)["model.fp32.onnx: test vectors"]
+        assert complaint in failures(shipped)["model.fp32.onnx: test vectors"]
+
+    @pytest.mark.parametrize("which", ["input", "output"])
+    def test_a_model_of_another_form(self, shipped: Path, which: str) -> None:
+        def flatten(model: onnx.ModelProto) -> None:
+            node = onnx.helper.make_node("Flatten", ["x"], ["y"], axis=0)
+            sides = {"input": ["n", 64], "output": ["n", 1, 8, 8]}[which]
+            x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, sides)
+            y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, "m"])
+            model.graph.CopyFrom(onnx.helper.make_graph([node], "g", [x], [y]))
+
+        edit_model(shipped, flatten)
+        found = failures(shipped)
+        assert "input is x, not input" in found["model.fp32.onnx: graph"]
+        assert "not (batch, " in found["model.fp32.onnx: test vectors"]
 
     def test_fewer_vectors(self, shipped: Path) -> None:
         with np.load(shipped / "test_vectors.npz") as arrays:
