@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from fednas.common import FednasError, replacing
+from fednas.common import FednasError, write_atomic
 from fednas.toolchain.supernet.elastic import ElasticSupernet
 from fednas.toolchain.supernet.header import SupernetHeader, header_from_metadata, not_a_supernet, read_metadata
 from fednas.toolchain.supernet.published import read_published
@@ -37,8 +37,8 @@ def save_supernet(
         for name, tensor in supernet.state_dict().items()
         if not name.endswith(BATCH_COUNTER)
     }
-    with replacing(path) as scratch:
-        save_file(tensors, scratch, {**header.to_metadata(), **(extra or {})})
+    # Not safetensors' own file writer: its errors (a full disk) are not operating system errors to Python.
+    write_atomic(path, save(tensors, {**header.to_metadata(), **(extra or {})}))
 
 
 def load_supernet(path: Path) -> LoadedSupernet:

@@ -1,5 +1,6 @@
 """Supernet files: what is written is read, and what is broken is refused in one line."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +139,21 @@ def test_a_header_that_this_version_does_not_understand_is_refused(
     save_file(load_file(saved), saved, {"format": "fednas-supernet", "header": changed})
     with pytest.raises(FednasError, match=message):
         read_supernet_header(saved)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: Path, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = saved.read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(FednasError, match=r"disk full while writing .*net.safetensors; nothing was left half written"):
+        save_supernet(saved, ElasticSupernet(SPACE), HEADER)
+    monkeypatch.undo()
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == ["net.safetensors"]
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FednasError, match=r"folder .*no does not exist; create it"):
+        save_supernet(tmp_path / "no" / "net.safetensors", ElasticSupernet(SPACE), HEADER)
