@@ -7,6 +7,7 @@ its device (leave one device out); the interval's factor is the largest error fo
 """
 
 import argparse
+import functools
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -155,6 +156,7 @@ FURTHER = {
 }
 
 
+@functools.cache
 def device_of(measurement: Measurement) -> Device:
     """Datasheet figures, of the profile where it has them."""
     key = (measurement.device, measurement.precision)
@@ -224,9 +226,12 @@ def leave_one_device_out(constants: EstimatorConstants) -> Iterator[Row]:
     """Every measurement of the processor kind that ``constants`` is for."""
     kind = "gpu" if constants is GPU else "cpu"
     known = [m for m in PUBLIC if device_of(m).processor == kind]
+    without = {
+        device: fit([m for m in known if m.device != device], constants)
+        for device in dict.fromkeys(m.device for m in known)
+    }
     for measurement in known:
-        others = [m for m in known if m.device != measurement.device]
-        fitted = fit(others, constants)
+        fitted = without[measurement.device]
         costs = costs_of(measurement, fitted)
         low_ms, high_ms = interval(costs, fitted)
         error = math.exp(abs(log_error(measurement, fitted)))

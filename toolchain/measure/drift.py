@@ -79,6 +79,6 @@ def _medians(candidate: "Array", values: "Array") -> "Array":
 def _sliding_median(values: "Array") -> "Array":
     import numpy as np
 
-    padded = np.pad(values, WINDOW // 2, mode="edge")
+    padded = np.pad(values, WINDOW // 2, mode="reflect")
     result: Array = np.median(np.lib.stride_tricks.sliding_window_view(padded, WINDOW), axis=1)
     return result

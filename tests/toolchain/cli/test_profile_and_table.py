@@ -1,0 +1,143 @@
+"""The commands profile, table show and table lint, as a user runs them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fednas.common import ExitCode
+from fednas.toolchain.cli import app
+from fednas.toolchain.cli.output import WIDTH
+
+SPACE = {
+    "num_stages": 2,
+    "max_extra_blocks_per_stage": 1,
+    "original_stem_out_channels": 8,
+    "original_stage_base_channels": [8, 16],
+    "initial_input_hw": 8,
+    "initial_input_channels": 1,
+    "stem_stride": 1,
+    "stage_downsample_factors": [1, 2],
+    "channel_divisible_by": 8,
+    "n_classes": 4,
+    "width_multiplier_choices": [1.0, 2.0],
+    "expansion_ratio_choices": [1.0, 2.0],
+}
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def profiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A table made by the command, with what the command printed."""
+    folder = tmp_path_factory.mktemp("profile")
+    space, table = folder / "space.json", folder / "cpu.json"
+    space.write_text(json.dumps(SPACE))
+    code, out, err = run(
+        *("profile", "--device", "cpu", "--space", space, "--seconds", 0.3, "--accept-unfit", "--out", table)
+    )
+    assert (code, err) == (ExitCode.OK, "")
+    assert {path.name for path in folder.iterdir()} == {"space.json", "cpu.json"}
+    return table, out
+
+
+def test_profile_says_what_it_measured_and_how_well(profiled: tuple[Path, str]) -> None:
+    table, out = profiled
+    assert max(map(len, out.splitlines())) <= WIDTH
+    for words in ("device         cpu (measured), fp32, batch 1, 1 thread", "held-out networks", "repeatability"):
+        assert words in out
+    assert str(table.name) in out
+
+
+def test_show_lists_the_slowest_entries_of_each_kind(profiled: tuple[Path, str]) -> None:
+    code, out, _ = run("table", "show", profiled[0], "--limit", 2)
+    assert code == ExitCode.OK
+    assert max(map(len, out.splitlines())) <= WIDTH
+    assert "stem: 2 entries, " in out
+    assert "residual: " in out
+    assert out.count("in1-out") == 2
+    assert "in1-out" not in run("table", "show", profiled[0], "--limit", 0)[1]
+
+
+def test_show_json_is_the_table(profiled: tuple[Path, str]) -> None:
+    code, out, _ = run("--json", "table", "show", profiled[0])
+    assert code == ExitCode.OK
+    assert json.loads(out) == json.loads(profiled[0].read_text())
+
+
+def test_lint_ends_with_1_on_errors_only(profiled: tuple[Path, str], tmp_path: Path) -> None:
+    document = json.loads(profiled[0].read_text())
+    document["report"] |= {"mape": 0.02, "repeatability_mape": 0.2, "interval_coverage": 1.0}
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(document))
+    code, out, _ = run("table", "lint", path)
+    assert code == ExitCode.OK
+    assert "the machine repeats only to 20.0%" in out
+    document["report"] = None
+    path.write_text(json.dumps(document))
+    code, out, _ = run("table", "lint", path, "--json")
+    assert code == ExitCode.USER_ERROR
+    assert json.loads(out)["findings"][0]["rule"] == "report"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--device", "jetson"), "jetson-orin-nano runs tensorrt on its gpu, which cannot be measured on this machine"),
+        (("--device", "cpo"), "unknown device 'cpo'; did you mean cpu"),
+        (("--device", "cpu", "--plan", "sparse"), "profile --plan sparse is not built yet; only exhaustive is"),
+        (("--device", "cpu", "--plan", "all"), "unknown plan 'all'"),
+        (("--device", "cpu", "--over", "ssh://me@board"), "profile --over ssh is not built yet; only local is"),
+        (("--device", "cpu", "--over", "kit:there"), "profile --over kit is not built yet; only local is"),
+        (("--device", "cpu", "--over", "board"), "--over 'board' is no place to measure; use local"),
+        (("--device", "cpu", "--precision", "int8"), "profile --precision int8 is not built yet; only fp32 is"),
+        (("--device", "cpu", "--precision", "int9"), "unknown precision 'int9'; did you mean int8"),
+        (("--device", "cpu", "--runtime", "tensorrt"), "profile --runtime tensorrt is not built yet"),
+        (("--device", "cpu", "--space", "no.json"), "search space no.json does not exist"),
+        (("--device", "cpu", "--resume"), "partial results .*partial does not exist"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    words: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("profile", *words)
+    assert (code, out) == (ExitCode.USER_ERROR, "")
+    assert err.count("\n") == 1
+    assert re.search(message, err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_is_a_folder_is_refused_before_measuring(tmp_path: Path) -> None:
+    code, _, err = run("profile", "--device", "cpu", "--out", tmp_path)
+    assert code == ExitCode.USER_ERROR
+    assert "is a folder, not a file; name the table file inside it" in err
+
+
+def test_an_unfit_machine_ends_with_5_and_keeps_the_readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fednas.toolchain.measure.profiling.UNFIT_DRIFT", 0.0)
+    space, table = tmp_path / "space.json", tmp_path / "cpu.json"
+    space.write_text(json.dumps(SPACE))
+    words = ("profile", "--device", "cpu", "--space", space, "--seconds", 0.1, "--out", table)
+    code, out, err = run(*words)
+    assert (code, out) == (ExitCode.CANNOT_TELL, "")
+    assert "this machine is not fit to measure now: " in err
+    assert not table.exists()
+    assert (tmp_path / "cpu.json.partial").exists()
+    code, out, _ = run(*words, "--resume", "--accept-unfit")
+    assert code == ExitCode.OK
+    assert "unfit          its speed varies by a factor of" in out
+    assert not (tmp_path / "cpu.json.partial").exists()
+
+
+def test_a_damaged_table_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text('{"schema": 1}')
+    code, _, err = run("table", "show", path)
+    assert code == ExitCode.USER_ERROR
+    assert "table.json: missing key" in err

@@ -1,0 +1,105 @@
+"""The fit finds coefficients that made the data; intervals and errors by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fednas.latency_tables import Calibration, contribution_ms
+from fednas.toolchain.measure.calibration import (
+    MeasuredNetwork,
+    conformal_factor,
+    fit_calibration,
+    interval_of,
+    predicted_ms,
+    report_of,
+    unseen_errors,
+)
+from fednas.toolchain.measure.plan import Plan, exhaustive_plan
+from fednas.toolchain.space import SearchSpace
+
+TRUE = Calibration(
+    intercept_ms=0.02,
+    scale=1.1,
+    overhead_ms=0.004,
+    reorder_ms_per_number=2e-6,
+    cold_ms_per_weight=1e-7,
+    networks=20,
+)
+
+
+@pytest.fixture(scope="module")
+def plan(tiny_space: SearchSpace) -> Plan:
+    return exhaustive_plan(tiny_space)
+
+
+@pytest.fixture(scope="module")
+def medians_ms(plan: Plan) -> dict:
+    rng = np.random.default_rng(0)
+    return {spec: 0.02 + spec.macs * 1e-6 * rng.uniform(0.8, 1.2) for spec in plan.blocks}
+
+
+def measured(plan_networks: tuple, medians_ms: dict, noise: float = 0.0) -> list[MeasuredNetwork]:
+    rng = np.random.default_rng(1)
+    return [
+        MeasuredNetwork(specs, predicted_ms(specs, medians_ms, TRUE) * math.exp(noise * rng.standard_normal()))
+        for specs in plan_networks
+    ]
+
+
+def test_predicted_is_intercept_plus_contributions(plan: Plan, medians_ms: dict) -> None:
+    network = plan.held_out[0]
+    total = 0.02 + sum(contribution_ms(spec, medians_ms[spec], TRUE) for spec in network)
+    assert predicted_ms(network, medians_ms, TRUE) == pytest.approx(total)
+
+
+def test_the_fit_finds_what_made_the_data(plan: Plan, medians_ms: dict) -> None:
+    fitted = fit_calibration(medians_ms, measured(plan.calibration, medians_ms))
+    assert fitted.networks == 20
+    assert fitted.scale == pytest.approx(1.1, rel=1e-3)
+    for network in measured(plan.held_out, medians_ms):
+        assert predicted_ms(network.specs, medians_ms, fitted) == pytest.approx(network.latency_ms, rel=1e-6)
+
+
+def test_no_coefficient_goes_against_its_sign(plan: Plan, medians_ms: dict) -> None:
+    # Networks far below the sum of their blocks: only overheads may explain that, never a negative intercept.
+    networks = [MeasuredNetwork(s, 0.3 * sum(medians_ms[b] for b in s)) for s in plan.calibration]
+    fitted = fit_calibration(medians_ms, networks)
+    assert min(fitted.intercept_ms, fitted.overhead_ms, fitted.reorder_ms_per_number, fitted.cold_ms_per_weight) >= 0
+    assert fitted.scale > 0
+
+
+@pytest.mark.parametrize(
+    ("errors", "coverage", "expected"),
+    [
+        # (9 + 1) * 0.9 = 9: the ninth of nine.
+        ([0.01 * i for i in range(1, 10)], 0.9, 0.09),
+        # (19 + 1) * 0.9 = 18: the eighteenth of nineteen.
+        ([0.01 * i for i in range(1, 20)], 0.9, 0.18),
+        # Too few errors for 90 %: the largest.
+        ([-0.3, 0.1], 0.9, 0.3),
+        ([0.1, -0.2, 0.3], 0.5, 0.2),
+    ],
+)
+def test_conformal_factor_by_hand(errors: list[float], coverage: float, expected: float) -> None:
+    assert conformal_factor(errors, coverage) == pytest.approx(math.exp(expected))
+
+
+def test_report_and_interval_of_noisy_networks(plan: Plan, medians_ms: dict) -> None:
+    fitted_on = measured(plan.calibration, medians_ms, noise=0.02)
+    held_out = measured(plan.held_out, medians_ms, noise=0.02)
+    calibration = fit_calibration(medians_ms, fitted_on)
+    errors = unseen_errors(medians_ms, fitted_on, held_out)
+    assert [len(part) for part in errors] == [20, 21]
+    report = report_of(medians_ms, calibration, held_out, errors=errors, repeatability=0.01)
+    interval = interval_of(*errors)
+    assert report.subnets == 21
+    assert 0.002 < report.mape < 0.05
+    assert report.within_10 == 1.0
+    assert report.kendall_tau > 0.8
+    assert report.interval_coverage >= 0.8
+    assert report.repeatability_mape == 0.01
+    assert interval.coverage == 0.9
+    assert 1.01 < interval.factor < 1.1
+    # The last held-out network's error belongs to the pool that the interval was made from.
+    assert interval.factor <= math.exp(max(abs(error) for part in errors for error in part))

@@ -1,0 +1,52 @@
+"""Drift is taken out of readings whose truth is known."""
+
+import numpy as np
+import pytest
+
+from fednas.toolchain.measure.drift import take_drift_out
+
+
+def interleaved(levels: np.ndarray, rounds: int, seed: int) -> np.ndarray:
+    """Candidate of each reading: every candidate once a round, in random order."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.permutation(len(levels)) for _ in range(rounds)])
+
+
+def test_slow_spells_are_recognised_and_removed() -> None:
+    levels = np.linspace(1.0, 3.0, 40)
+    candidate = interleaved(levels, 30, seed=0)
+    moment = np.arange(len(candidate))
+    slowness = np.where((moment // 150) % 4 == 1, 1.5, 1.0)
+    noise = np.exp(0.002 * np.random.default_rng(1).standard_normal(len(candidate)))
+    result = take_drift_out(np.zeros_like(candidate), candidate, levels[candidate] * slowness * noise)
+    for index, level in enumerate(levels):
+        assert np.median(result.of(index)) == pytest.approx(level, rel=0.005)
+    assert np.quantile(result.slowness, 0.9) == pytest.approx(1.5, rel=0.01)
+
+
+def test_readings_without_drift_stay_as_they_are() -> None:
+    levels = np.array([1.0, 2.0, 5.0, 7.0])
+    candidate = interleaved(levels, 20, seed=2)
+    result = take_drift_out(np.zeros_like(candidate), candidate, levels[candidate])
+    assert result.latency_ms == pytest.approx(levels[candidate])
+
+
+def test_single_slow_readings_are_kept() -> None:
+    levels = np.ones(5)
+    candidate = interleaved(levels, 40, seed=3)
+    latency_ms = np.ones(len(candidate))
+    latency_ms[::20] = 9.0
+    result = take_drift_out(np.zeros_like(candidate), candidate, latency_ms)
+    assert (result.latency_ms > 8).sum() == 10
+    assert len(result.latency_ms) == len(latency_ms)
+
+
+def test_groups_are_tied_together_by_the_reference() -> None:
+    # The second group was measured while the machine was twice as slow; candidate 0 is in both.
+    first = interleaved(np.ones(10), 20, seed=4)
+    second = np.where(first == 0, 0, first + 9)
+    levels = np.concatenate([[4.0], np.linspace(1, 2, 18)])
+    candidate, group = np.concatenate([first, second]), np.repeat([0, 1], len(first))
+    result = take_drift_out(group, candidate, levels[candidate] * np.where(group == 1, 2.0, 1.0))
+    medians = np.array([np.median(result.of(index)) for index in range(19)])
+    assert medians / medians[0] == pytest.approx(levels / levels[0], rel=1e-6)

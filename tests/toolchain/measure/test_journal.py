@@ -1,0 +1,70 @@
+"""Readings survive a kill."""
+
+from pathlib import Path
+
+import pytest
+
+from fednas.common import FednasError
+from fednas.toolchain.measure.journal import Journal, Reading
+
+FIRST, SECOND = Reading(0, 3, 0.25, 1.5, False), Reading(0, 4, 1.25e-5, 1.75, True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "cpu.json.partial"
+    with Journal(path, job="a", resume=False) as journal:
+        journal.add(FIRST)
+        journal.add(SECOND)
+    return path
+
+
+def resumed(path: Path, job: str = "a") -> list[Reading]:
+    with Journal(path, job=job, resume=True) as journal:
+        return journal.readings
+
+
+def test_what_was_written_is_read_again(path: Path) -> None:
+    assert resumed(path) == [FIRST, SECOND]
+    assert resumed(path) == [FIRST, SECOND]
+
+
+def test_every_reading_is_on_disk_before_the_next(path: Path) -> None:
+    with Journal(path, job="a", resume=False) as journal:
+        journal.add(FIRST)
+        assert path.read_bytes().count(b"\n") == 2
+
+
+@pytest.mark.parametrize("torn", range(1, 12))
+def test_a_torn_last_line_costs_one_reading(path: Path, torn: int) -> None:
+    path.write_bytes(path.read_bytes()[:-torn])
+    assert resumed(path) == [FIRST]
+
+
+def test_going_on_appends(path: Path) -> None:
+    with Journal(path, job="a", resume=True) as journal:
+        journal.add(FIRST)
+    assert resumed(path) == [FIRST, SECOND, FIRST]
+
+
+def test_another_job_is_refused_and_its_readings_stay(path: Path) -> None:
+    with pytest.raises(FednasError, match=r"belong to another job: .*; start again without --resume"):
+        resumed(path, job="b")
+    assert resumed(path) == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("line", [b"[0,1,-]\n", b"[0,1]\n", b'["a",1,2.0,3.0,false]\n', b"{}\n"])
+def test_damage_is_said(path: Path, line: bytes) -> None:
+    path.write_bytes(path.read_bytes() + line)
+    with pytest.raises(FednasError, match="are damaged"):
+        resumed(path)
+
+
+def test_nothing_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(FednasError, match=r"partial results .*none does not exist"):
+        resumed(tmp_path / "none")
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(FednasError, match=r"partial results .* cannot be written: .*choose another --out"):
+        Journal(tmp_path / "no" / "such", job="a", resume=False)

@@ -1,0 +1,52 @@
+"""Timing one file."""
+
+from pathlib import Path
+
+import pytest
+
+from fednas.common import FednasError
+from fednas.toolchain.measure import measure_onnx_file
+from fednas.toolchain.measure.graphs import input_shape, network_onnx
+from fednas.toolchain.measure.model_file import lowest_rank, median_interval
+from fednas.toolchain.space import SearchSpace, blocks_of, largest_architecture
+
+
+@pytest.fixture
+def model(tiny_space: SearchSpace, tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(network_onnx(blocks_of(tiny_space, largest_architecture(tiny_space)), batch=2))
+    return path
+
+
+def test_a_model_is_timed_with_an_interval(model: Path, tiny_space: SearchSpace) -> None:
+    shape = input_shape(blocks_of(tiny_space, largest_architecture(tiny_space)), 2)
+    found = measure_onnx_file(model, input_shape=shape, seconds=0.1)
+    assert 0 < found.low_ms <= found.median_ms <= found.high_ms
+    assert found.p10_ms <= found.median_ms <= found.p90_ms
+    assert found.samples >= 60
+    assert found.calls_per_reading > 1
+    assert (found.batch, found.threads) == (2, 1)
+    assert found.fit == (found.reason == "")
+
+
+def test_a_wrong_shape_and_a_broken_file_are_named(model: Path) -> None:
+    with pytest.raises(FednasError, match=r"does not run on an input of shape \[1, 3, 9, 9\]; it takes \[2, 1, 8, 8\]"):
+        measure_onnx_file(model, input_shape=(1, 3, 9, 9))
+    model.write_bytes(model.read_bytes()[:100])
+    with pytest.raises(FednasError, match=r"ONNX Runtime cannot load model .*model\.onnx"):
+        measure_onnx_file(model, input_shape=(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize(("count", "rank"), [(6, 0), (10, 1), (20, 5)])
+def test_ranks_of_the_sign_test(count: int, rank: int) -> None:
+    # Tables of the 95 % interval of a median: 1st and 6th of 6, 2nd and 9th of 10, 6th and 15th of 20.
+    assert lowest_rank(count) == rank
+
+
+def test_a_slow_spell_widens_the_interval_but_not_the_median() -> None:
+    steady = [1.0, 1.01] * 100
+    assert median_interval(steady) == pytest.approx((1.005, 1.005), abs=0.006)
+    # A spell of 30 % of the session: six of twenty stretches, one more than the rank lets go.
+    low, high = median_interval(steady[:140] + [2.0] * 60)
+    assert low == pytest.approx(1.005, abs=0.006)
+    assert high == 2.0

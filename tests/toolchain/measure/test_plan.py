@@ -1,0 +1,54 @@
+"""What is measured."""
+
+import msgspec
+import pytest
+
+from fednas.common import FednasError
+from fednas.toolchain.measure.plan import CALIBRATION_NETWORKS, HELD_OUT_NETWORKS, exhaustive_plan
+from fednas.toolchain.measure.rounds import groups_of
+from fednas.toolchain.space import (
+    SearchSpace,
+    blocks_of,
+    distinct_blocks,
+    largest_architecture,
+    smallest_architecture,
+)
+
+
+def test_an_exhaustive_plan_has_every_block_and_networks_that_are_all_different(tiny_space: SearchSpace) -> None:
+    plan = exhaustive_plan(tiny_space)
+    assert plan.blocks == distinct_blocks(tiny_space)
+    networks = [*plan.calibration, *plan.held_out]
+    assert len(set(networks)) == len(networks) == CALIBRATION_NETWORKS + HELD_OUT_NETWORKS + 1
+    assert len(plan.calibration) == CALIBRATION_NETWORKS
+    assert plan.reference == plan.calibration[0] == blocks_of(tiny_space, largest_architecture(tiny_space))
+    assert blocks_of(tiny_space, smallest_architecture(tiny_space)) in plan.calibration
+    assert all(set(network) <= set(plan.blocks) for network in networks)
+    assert plan.candidates[0] == plan.reference
+
+
+def test_the_plan_depends_on_its_seed_alone(tiny_space: SearchSpace) -> None:
+    assert exhaustive_plan(tiny_space, seed=1) == exhaustive_plan(tiny_space, seed=1)
+    assert exhaustive_plan(tiny_space, seed=1) != exhaustive_plan(tiny_space, seed=2)
+
+
+def test_a_space_with_too_few_networks_is_refused(tiny_space: SearchSpace) -> None:
+    few = msgspec.structs.replace(
+        tiny_space, max_extra_blocks_per_stage=0, width_multiplier_choices=(1.0,), expansion_ratio_choices=(0.5,)
+    )
+    with pytest.raises(FednasError, match="only 1 networks; a table needs 9"):
+        exhaustive_plan(few)
+
+
+def test_groups_stay_within_memory_and_share_the_reference(
+    tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidates = exhaustive_plan(tiny_space).candidates
+    assert groups_of(candidates) == [list(range(len(candidates)))]
+    monkeypatch.setattr("fednas.toolchain.measure.rounds.GROUP_WEIGHTS", 20_000)
+    groups = groups_of(candidates)
+    assert len(groups) > 1
+    assert all(group[0] == 0 for group in groups)
+    assert sorted(index for group in groups for index in group[1:]) == list(range(1, len(candidates)))
+    for group in groups:
+        assert sum(spec.weights for index in group[1:] for spec in candidates[index]) <= 20_000 or len(group) == 2
