@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = ("common", "profiles", "latency_tables", "export", "toolchain")
 MAY_IMPORT = {
     "common": set(),

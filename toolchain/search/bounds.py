@@ -79,6 +79,10 @@ class Completions:
     """(n,): no allowed network of the slice within the budgets is fitter."""
     after: tuple[Floats, ...]
     """[stages done]: (n, width, depth state) what the rest can add to the relaxed value."""
+    first: tuple[Floats, ...]
+    """[stage]: (n, width before, width) the best relaxed value of the first block."""
+    rest: tuple[Floats, ...]
+    """[stage]: (n, width) the best relaxed value of any further block."""
     constant: Floats
     """(n,): multipliers times limited budgets, plus the chord's share of stem and projections."""
 
@@ -89,48 +93,58 @@ def completions(problem: Problem, slices: Slices, multipliers: Floats, budgets: 
     tail = -np.einsum("nk,kw->nw", prices, problem.head_cost)
     final = -problem.settings.beta * problem.depth_states.penalty
     after = [tail[:, :, None] + final[None, None, :]]
+    firsts, rests = [], []
     for j in reversed(range(len(problem.stages))):
-        after.append(_one_stage_back(problem, slices, prices, j, after[-1]))
+        first, rest = _best_blocks(problem, slices, prices, j)
+        after.append(_one_stage_back(problem, j, first, rest, after[-1]))
+        firsts.append(first)
+        rests.append(rest)
     after.reverse()
-    layers = 1 + problem.space.num_stages
     allowance = multipliers @ np.where(np.isfinite(budgets), budgets, 0.0)
-    constant = allowance + slices.level * layers - slices.slope * problem.stem_log
+    constant = allowance + slices.level * (1 + problem.space.num_stages) - slices.slope * problem.stem_log
     start = -np.einsum("nk,kw->nw", prices, problem.stem_cost) + after[0][:, :, 0]
-    return Completions(start.max(axis=1) + constant, tuple(after), constant)
+    upper = start.max(axis=1) + constant
+    return Completions(upper, tuple(after), tuple(firsts[::-1]), tuple(rests[::-1]), constant)
 
 
-def _one_stage_back(problem: Problem, slices: Slices, prices: Floats, j: int, after: Floats) -> Floats:
+def _best_blocks(problem: Problem, slices: Slices, prices: Floats, j: int) -> tuple[Floats, Floats]:
+    """Each block picks its best ratio on its own: first (n, p, w) and further (n, w) blocks of stage ``j``."""
     stage = problem.stages[j]
     gain = stage.volume[None, :] - slices.slope[:, None]
     priced_first = np.einsum("nk,kpwe->npwe", prices, stage.first_cost)
     priced_rest = np.einsum("nk,kwe->nwe", prices, stage.rest_cost)
     first = (gain[:, None, :, None] * stage.first_log[None] - priced_first).max(axis=3)
-    first += 2 * slices.level[:, None, None] - stage.penalty[None]
-    rest = (gain[:, :, None] * stage.rest_log[None] - priced_rest).max(axis=2) + 2 * slices.level[:, None]
+    rest = (gain[:, :, None] * stage.rest_log[None] - priced_rest).max(axis=2)
+    level = 2 * slices.level
+    return first + level[:, None, None] - stage.penalty[None], rest + level[:, None]
+
+
+def _one_stage_back(problem: Problem, j: int, first: Floats, rest: Floats, after: Floats) -> Floats:
+    """(n, width before, state) from (n, width, state): the best depth, then the best width."""
     following = problem.depth_states.following[j]
     depths = np.arange(following.shape[1])
-    # (n, w, state, d) -> best depth -> (n, w, state); then the best width for each width before.
     values = (after[:, :, following] + rest[:, :, None, None] * depths).max(axis=3)
     best: Floats = (first[:, :, :, None] + values[:, None]).max(axis=2)
     return best
 
 
-def tighten(problem: Problem, slices: Slices, budgets: Floats) -> Floats:
+def tighten(problem: Problem, slices: Slices, budgets: Floats, start: Floats | None = None) -> Floats:
     """Multipliers (n, k) that make the bound of each slice small: a grid search, one cost after another.
 
     The bound is convex in the multipliers, so a grid that closes in finds the minimum for one cost; for
-    several it may stop early, which leaves a valid, less tight bound.
+    several it may stop early, which leaves a valid, less tight bound. From ``start`` only a near range is
+    searched.
     """
     limited = np.flatnonzero(np.isfinite(budgets))
-    best = np.zeros((len(slices.low), len(budgets)))
     scale = _scale(problem) / np.where(np.isfinite(budgets), budgets, 1.0)
-    if len(limited) > 1:
+    best = np.zeros((len(slices.low), len(budgets))) if start is None else start.copy()
+    if start is None and len(limited) > 1:
         best[:, limited] = 0.3 * scale[limited] / len(limited)
-    width = 1e4
+    width = 1e4 if start is None else 2.0
     for _ in range(1 if len(limited) == 1 else 4):
         for k in map(int, limited):
             best[:, k] = _line_search(problem, slices, budgets, best, k, float(scale[k]), width)
-        width = max(width**0.5, 3.0)
+        width = max(width**0.5, min(width, 3.0))
     return best
 
 

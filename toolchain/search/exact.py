@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fednas.common import ContractError
-from fednas.toolchain.search.bounds import Completions, Slices, completions, slices_of, tighten
-from fednas.toolchain.search.labels import Enumeration, Labels
+from fednas.toolchain.search.bounds import Slices, completions, slices_of, tighten
+from fednas.toolchain.search.completed import Completed
+from fednas.toolchain.search.labels import Enumeration, TimeIsUpError
 from fednas.toolchain.search.limits import Limit, Quantity, macs_quantity
 from fednas.toolchain.search.options import OptionCache
-from fednas.toolchain.search.problem import Problem, population_of, problem_of
+from fednas.toolchain.search.problem import Problem, problem_of
 from fednas.toolchain.space.architecture import Architecture
 from fednas.toolchain.space.fitness import FitnessSettings, depth_penalty, fitness_of
 from fednas.toolchain.space.population import Floats
@@ -105,13 +106,9 @@ def cheapest(space: SearchSpace, limits: Sequence[Limit], which: int) -> tuple[f
     return limits[which].quantity.constant - best.fitness, best.architecture
 
 
-class _TimeIsUpError(Exception):
-    """The deadline passed."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The best complete network so far, as a place in the label arrays of one enumeration."""
+    """The best network so far, or None and the value that it must reach."""
 
     value: float
     architecture: Architecture | None
@@ -121,9 +118,8 @@ class _Solver:
     """One problem with its budgets."""
 
     def __init__(self, problem: Problem, options: OptionCache, budgets: Floats, deadline: float | None) -> None:
-        """A relative 1e-12 is added to budgets and rho0, so that equality passes after rounding."""
         self._problem, self._options, self._deadline = problem, options, deadline
-        self._budgets = np.where(np.isfinite(budgets), budgets + 1e-12 * np.abs(budgets), np.inf)
+        self._budgets = with_rounding_slack(budgets)
 
     def solve(self) -> Best:
         """The answer with its status; the time is the caller's to fill in."""
@@ -135,8 +131,8 @@ class _Solver:
         upper = completions(self._problem, slices, multipliers, self._budgets).upper
         try:
             found = self._search(slices, multipliers, upper)
-        except _TimeIsUpError:
-            quick = self._above(self._worst_possible(), slices, multipliers, upper, beam=BEAM)
+        except TimeIsUpError:
+            quick = self._above(worst_possible(self._problem), slices, multipliers, upper, beam=BEAM)
             value = -np.inf if quick.architecture is None else quick.value
             return Best("feasible", quick.architecture, value, float(upper.max()), 0.0)
         if found.architecture is None:
@@ -146,7 +142,7 @@ class _Solver:
     def _search(self, slices: Slices, multipliers: Floats, upper: Floats) -> _Found:
         """Look for networks above a threshold close to the bound; lower it until one is found."""
         top = float(upper.max())
-        lowest = self._worst_possible()
+        lowest = worst_possible(self._problem)
         slack = max(1e-3 * abs(top), 1e-6)
         while True:
             threshold = max(top - slack, lowest)
@@ -161,69 +157,37 @@ class _Solver:
         for i in np.argsort(-upper, kind="stable"):
             if upper[i] < found.value:
                 break
-            piece, prices = slices.one(int(i)), multipliers[i : i + 1]
-            bounds = completions(self._problem, piece, prices, self._budgets)
-            found = self._enumerate(piece, prices, bounds, found, beam)
+            run = Enumeration(
+                self._problem, slices.one(int(i)), multipliers[i : i + 1], self._budgets, self._options, self._deadline
+            )
+            networks = Completed.of(run, run.layers(found.value, beam))
+            if len(networks) == 0:
+                continue
+            top = int(networks.value.argmax())
+            value = float(networks.value[top])
+            if value > found.value or (found.architecture is None and value >= found.value):
+                found = _Found(value, networks.architecture(top))
         return found
 
-    def _enumerate(
-        self, piece: Slices, multipliers: Floats, bounds: Completions, found: _Found, beam: int | None
-    ) -> _Found:
-        if beam is None and self._deadline is not None and time.perf_counter() > self._deadline:
-            raise _TimeIsUpError
-        run = Enumeration(self._problem, piece, multipliers, bounds, self._budgets, self._options)
-        layers = run.run(found.value, beam)
-        for key, labels in layers[-1].items():
-            values = self._final_values(key, labels)
-            row = int(values.argmax())
-            if values[row] > found.value or (found.architecture is None and values[row] >= found.value):
-                found = _Found(float(values[row]), self._architecture(layers, key, row))
-        return found
 
-    def _final_values(self, key: tuple[int, int], labels: Labels) -> Floats:
-        """The objective of complete networks; minus infinity where a limit or rho0 is broken."""
-        width, state = key
-        problem, settings = self._problem, self._problem.settings
-        stages = problem.space.num_stages
-        layers = 1 + 3 * stages + 2 * problem.depth_states.pairs[-1][state][0]
-        rho = layers / np.exp(labels.log_sum / layers)
-        head = problem.head_cost[:, width]
-        value = labels.value - problem.price @ head - settings.beta * problem.depth_states.penalty[state]
-        allowed = (labels.cost + head[:, None] <= self._budgets[:, None]).all(axis=0) & (
-            rho <= settings.rho0 * (1 + 1e-12)
-        )
-        return np.where(allowed, value + settings.gamma * rho, -np.inf)
+def with_rounding_slack(budgets: Floats) -> Floats:
+    """Budgets with a relative 1e-12 added, so that equality passes after rounding."""
+    return np.where(np.isfinite(budgets), budgets + 1e-12 * np.abs(budgets), np.inf)
 
-    def _architecture(
-        self, layers: list[dict[tuple[int, int], Labels]], key: tuple[int, int], row: int
-    ) -> Architecture:
-        """Walk back through the labels' parents."""
-        problem = self._problem
-        stages = []
-        for done in range(problem.space.num_stages, 0, -1):
-            labels = layers[done][key]
-            before = list(layers[done - 1])[int(labels.group[row])]
-            depth = problem.depth_states.pairs[done][key[1]][0] - problem.depth_states.pairs[done - 1][before[1]][0]
-            options = self._options.get(done - 1, before[0], key[0], depth)
-            ratios = options.ratios[int(labels.option[row])]
-            stages.append((np.array([key[0]]), np.array([depth]), ratios[None]))
-            row, key = int(labels.parent[row]), before
-        population = population_of(problem, np.array([key[0]]), stages[::-1])
-        return population.architecture(problem.space, 0)
 
-    def _worst_possible(self) -> float:
-        """A value that every allowed network's objective reaches."""
-        problem, settings = self._problem, self._problem.settings
-        depth = problem.space.max_extra_blocks_per_stage
-        stages = problem.space.num_stages
-        uneven = np.array([[0] * (stages // 2) + [depth] * (stages - stages // 2)], np.int8)
-        worst = -abs(settings.beta) * float(depth_penalty(uneven)[0])
-        dearest = problem.stem_cost.max(axis=1) + problem.head_cost.max(axis=1)
-        for stage in problem.stages:
-            logs = stage.first_log.max() + depth * stage.rest_log.max()
-            worst -= float(stage.penalty.max()) + abs(min(0.0, float(stage.volume.min()) * logs))
-            dearest += stage.first_cost.max(axis=(1, 2, 3)) + depth * stage.rest_cost.max(axis=(1, 2))
-        return worst - float(np.abs(problem.price) @ dearest)
+def worst_possible(problem: Problem) -> float:
+    """A value that every allowed network's objective reaches."""
+    settings = problem.settings
+    depth = problem.space.max_extra_blocks_per_stage
+    stages = problem.space.num_stages
+    uneven = np.array([[0] * (stages // 2) + [depth] * (stages - stages // 2)], np.int8)
+    worst = -abs(settings.beta) * float(depth_penalty(uneven)[0])
+    dearest = problem.stem_cost.max(axis=1) + problem.head_cost.max(axis=1)
+    for stage in problem.stages:
+        logs = stage.first_log.max() + depth * stage.rest_log.max()
+        worst -= float(stage.penalty.max()) + abs(min(0.0, float(stage.volume.min()) * logs))
+        dearest += stage.first_cost.max(axis=(1, 2, 3)) + depth * stage.rest_cost.max(axis=(1, 2))
+    return worst - float(np.abs(problem.price) @ dearest)
 
 
 def _checked(space: SearchSpace, settings: FitnessSettings, accounting: Accounting, best: Best) -> Best:

@@ -13,13 +13,14 @@ A label is a network up to some stage. It is dropped only for one of these reaso
   both ends of the slice. Where rho0 can bind, B must also have S_B >= S_A, or it might not be allowed.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fednas.toolchain.search.bounds import Completions, Slices
+from fednas.toolchain.search.bounds import Slices, completions
 from fednas.toolchain.search.options import OptionCache
 from fednas.toolchain.search.problem import Indices, Problem
 from fednas.toolchain.space.population import Floats, Ints
@@ -57,6 +58,14 @@ class Labels:
         return len(self.value)
 
 
+Layer = dict[tuple[int, int], Labels]
+"""(width, depth state) -> the labels that end there."""
+
+
+class TimeIsUpError(Exception):
+    """The deadline passed."""
+
+
 class Enumeration:
     """All networks of one slice that could beat ``incumbent``; see the module's text for what is dropped."""
 
@@ -65,15 +74,16 @@ class Enumeration:
         problem: Problem,
         piece: Slices,
         multipliers: Floats,
-        bounds: Completions,
         budgets: Floats,
         options: OptionCache,
+        deadline: float | None = None,
     ) -> None:
-        """``piece`` holds one slice; ``multipliers`` is (1, k)."""
-        self.problem, self.budgets, self.options = problem, budgets, options
+        """``piece`` holds one slice; ``multipliers`` is (1, k); past ``deadline`` `TimeIsUpError` is raised."""
+        self.problem, self.budgets, self.options, self.deadline = problem, budgets, options, deadline
         self.low, self.high = float(piece.low[0]), float(piece.high[0])
         self.slope, self.level = float(piece.slope[0]), float(piece.level[0])
-        self.multipliers, self.bounds = multipliers[0], bounds
+        self.multipliers = multipliers[0]
+        self.bounds = completions(problem, piece, multipliers, budgets)
         self.rho0_binds = self.high >= self._slope_where_rho0_can_bind()
 
     def _slope_where_rho0_can_bind(self) -> float:
@@ -82,11 +92,11 @@ class Enumeration:
         most_layers = 1 + space.num_stages + 2 * space.expansion_slots
         return settings.gamma * settings.rho0 / most_layers
 
-    def run(self, incumbent: float, beam: int | None = None) -> list[dict[tuple[int, int], Labels]]:
-        """[stages done] -> {(width, depth state): labels}; with ``beam`` only the most promising are kept."""
+    def layers(self, incumbent: float, beam: int | None = None) -> list[Layer]:
+        """[stages done]: the labels; with ``beam`` only the most promising of each group are kept."""
         stem = self.problem.stem_cost
         one = np.zeros(1, np.int64)
-        layers: list[dict[tuple[int, int], Labels]] = [
+        layers: list[Layer] = [
             {
                 (w, 0): Labels(
                     stem[:, w : w + 1],
@@ -103,11 +113,11 @@ class Enumeration:
             layers.append(self._next_layer(j, layers[-1], incumbent, beam))
         return layers
 
-    def _next_layer(
-        self, j: int, groups: dict[tuple[int, int], Labels], incumbent: float, beam: int | None
-    ) -> dict[tuple[int, int], Labels]:
+    def _next_layer(self, j: int, groups: Layer, incumbent: float, beam: int | None) -> Layer:
         found: dict[tuple[int, int], list[Labels]] = {}
         for number, ((before, state), labels) in enumerate(groups.items()):
+            if beam is None and self.deadline is not None and time.perf_counter() > self.deadline:
+                raise TimeIsUpError
             for key, grown in self._grown(j, before, state, labels, number, incumbent):
                 found.setdefault(key, []).append(grown)
         kept = {}
@@ -127,33 +137,44 @@ class Enumeration:
         self, j: int, before: int, state: int, labels: Labels, number: int, incumbent: float
     ) -> Iterator[tuple[tuple[int, int], Labels]]:
         """Every label of one group, continued by every width, depth and option of stage ``j``."""
-        stage = self.problem.stages[j]
-        pairs = self.problem.depth_states.pairs
-        blocks = pairs[j][state][0] + j
+        blocks = self.problem.depth_states.pairs[j][state][0] + j
         # The constant of the bound holds the stem's logarithm already; level counts two layers a block.
         base = self._reduced(labels) + self.slope * self.problem.stem_log + 2 * self.level * blocks
-        for width in range(stage.rest_log.shape[0]):
-            for depth in range(self.problem.space.blocks_per_stage):
-                after = int(self.problem.depth_states.following[j][state, depth])
-                filled = self.options.get(j, before, width, depth)
-                value = stage.volume[width] * filled.logs - self.problem.price @ filled.cost
-                value -= stage.penalty[before, width]
-                gain = value - self.slope * filled.logs - self.multipliers @ filled.cost
-                gain += 2 * self.level * (depth + 1)
-                gain += self.bounds.after[j + 1][0, width, after] + self.bounds.constant[0]
-                threshold = incumbent - 1e-9 * abs(incumbent)
-                rows, picks = self._promising(base, gain, threshold)
-                if len(rows) == 0:
-                    continue
-                cost = labels.cost[:, rows] + filled.cost[:, picks]
-                log_sum = labels.log_sum[rows] + filled.logs[picks]
-                possible = np.flatnonzero(self._possible(j + 1, width, pairs[j + 1][after][0] + j + 1, cost, log_sum))
-                if len(possible) == 0:
-                    continue
-                grown = Labels(
-                    cost, labels.value[rows] + value[picks], log_sum, rows, np.full(len(rows), number), picks
-                )
-                yield (width, after), grown.take(possible)
+        base = base + self.bounds.constant[0]
+        # Rounding must not drop anything: the bound may be short by far less than this.
+        threshold = incumbent - 1e-9 * (1.0 + abs(incumbent) + abs(float(self.bounds.constant[0])))
+        following = self.problem.depth_states.following[j][state]
+        depths = np.arange(len(following))
+        best = self.bounds.rest[j][0][:, None] * depths + self.bounds.after[j + 1][0][:, following]
+        best += self.bounds.first[j][0, before][:, None]
+        for width, depth in np.argwhere(best + base.max() >= threshold).tolist():
+            after = int(following[depth])
+            grown = self._filled(j, (before, width, depth, after), labels, base, threshold)
+            if grown is not None:
+                grown.group[:] = number
+                yield (width, after), grown
+
+    def _filled(
+        self, j: int, choice: tuple[int, int, int, int], labels: Labels, base: Floats, threshold: float
+    ) -> Labels | None:
+        """The labels that stay when stage ``j`` gets this (width before, width, depth, depth state after)."""
+        before, width, depth, after = choice
+        stage = self.problem.stages[j]
+        filled = self.options.get(j, before, width, depth)
+        value = stage.volume[width] * filled.logs - self.problem.price @ filled.cost - stage.penalty[before, width]
+        gain = value - self.slope * filled.logs - self.multipliers @ filled.cost
+        gain += 2 * self.level * (depth + 1) + self.bounds.after[j + 1][0, width, after]
+        rows, picks = self._promising(base, gain, threshold)
+        if len(rows) == 0:
+            return None
+        cost = labels.cost[:, rows] + filled.cost[:, picks]
+        log_sum = labels.log_sum[rows] + filled.logs[picks]
+        blocks = self.problem.depth_states.pairs[j + 1][after][0] + j + 1
+        possible = np.flatnonzero(self._possible(j + 1, width, blocks, cost, log_sum))
+        if len(possible) == 0:
+            return None
+        group = np.zeros(len(rows), np.int64)
+        return Labels(cost, labels.value[rows] + value[picks], log_sum, rows, group, picks).take(possible)
 
     @staticmethod
     def _promising(base: Floats, gain: Floats, threshold: float) -> tuple[Indices, Indices]:
