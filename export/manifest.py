@@ -99,9 +99,11 @@ class MeasuredLatency(Record, frozen=True, kw_only=True):
 
     median_ms: float
     low_ms: float
-    """10 % quantile."""
     high_ms: float
-    """90 % quantile."""
+    """``low_ms`` to ``high_ms`` holds the median with 95 % confidence."""
+    p10_ms: float
+    """10 % of the runs were faster."""
+    p90_ms: float
     runs: int
     threads: int
     runtime: str

@@ -114,7 +114,7 @@ def _quantity(budget: Budget, value: float | None) -> str:
         return "unknown"
     if budget.unit == "ms":
         return format_latency_ms(value)
-    return format_bytes(value) if budget.unit == "bytes" else f"{value:,.6g} {budget.unit}".strip()
+    return format_bytes(value) if budget.unit == "bytes" else f"{value:,.0f}"
 
 
 def _with_interval(budget: Budget) -> str:
@@ -136,7 +136,9 @@ def _latency(latency: Latency) -> str:
         measured = latency.measured
         interval = f"{format_latency_ms(measured.low_ms)} to {format_latency_ms(measured.high_ms)}"
         note = (
-            f"10 to 90 % of {measured.runs} runs, {measured.threads} thread(s), {measured.runtime}, {measured.machine}"
+            f"95 % interval of the median of {measured.runs} runs (10 to 90 % of them: "
+            f"{format_latency_ms(measured.p10_ms)} to {format_latency_ms(measured.p90_ms)}), "
+            f"{measured.threads} thread(s), {measured.runtime}, {measured.machine}"
         )
         rows.append(("measured on the exporting machine", format_latency_ms(measured.median_ms), interval, note))
     if not rows:

@@ -134,11 +134,19 @@ class TestReportText:
 
     def test_a_measurement_names_its_machine(self, shipped: Path) -> None:
         measured = MeasuredLatency(
-            median_ms=0.5, low_ms=0.4, high_ms=0.7, runs=100, threads=1, runtime="onnxruntime 1.2", machine="m1"
+            median_ms=0.5,
+            low_ms=0.4,
+            high_ms=0.7,
+            p10_ms=0.4,
+            p90_ms=0.8,
+            runs=100,
+            threads=1,
+            runtime="onnxruntime 1.2",
+            machine="m1",
         )
         latency = msgspec.structs.replace(make_shipment().latency, measured=measured, not_measured_because="")
         text = self.markdown(shipped, latency=latency)
-        assert "| measured on the exporting machine | 0.5 ms | 0.4 ms to 0.7 ms | 10 to 90 % of 100 runs" in text
+        assert "| measured on the exporting machine | 0.5 ms | 0.4 ms to 0.7 ms | 95 % interval of the median of 100 runs (10" in text
 
     def test_budgets_come_with_their_verdicts(self, shipped: Path) -> None:
         budgets = (

@@ -56,7 +56,7 @@ def _measured(latency: "Latency") -> Known | Missing:
             f'not measured: {latency.not_measured_because}; latency = "predicted" uses the prediction',
         )
     reading = _reading("latency", measured.median_ms, measured.low_ms, measured.high_ms)
-    return Known(reading, "measured", f"10 % to 90 % of {measured.runs} runs")
+    return Known(reading, "measured", f"95 % interval of the median of {measured.runs} runs")
 
 
 def _predicted(latency: "Latency") -> Known | Missing:

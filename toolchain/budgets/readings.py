@@ -15,7 +15,7 @@ class Known:
     reading: Reading
     basis: str
     interval: str
-    """What the interval means, such as ``10 % to 90 % of 200 runs``."""
+    """What the interval means, such as ``95 % interval of the median of 200 runs``."""
 
 
 @dataclass(frozen=True, slots=True)

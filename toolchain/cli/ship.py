@@ -164,7 +164,7 @@ def _latency_rows(latency: "Latency") -> list[tuple[str, str]]:
         rows.append((f"{kind} latency", f"{format_latency_ms(p.latency_ms)} ({interval})"))
     if latency.measured is not None:
         m = latency.measured
-        span = f"10 to 90 % of runs: {format_latency_ms(m.low_ms)} to {format_latency_ms(m.high_ms)}"
+        span = f"95% interval {format_latency_ms(m.low_ms)} to {format_latency_ms(m.high_ms)}"
         rows.append(("measured latency", f"{format_latency_ms(m.median_ms)} ({span}; {m.threads} thread, {m.runtime})"))
     else:
         rows.append(("measured latency", f"none: {latency.not_measured_because}"))

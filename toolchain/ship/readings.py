@@ -16,8 +16,6 @@ class Reading:
     """A latency measured on this machine, or the reason why there is none."""
 
     measured: MeasuredLatency | None
-    interval_ms: tuple[float, float]
-    """Holds the median with 95 % confidence."""
     why_not: str
 
 
@@ -31,21 +29,23 @@ def measure_here(model_file: Path, profile: DeviceProfile, input_shape: tuple[in
     try:
         require_this_machine(profile)
     except FednasError:
-        return Reading(None, (0.0, 0.0), f"this machine is not {profile.title}")
+        return Reading(None, f"this machine is not {profile.title}")
     found = measure_onnx_file(model_file, input_shape=(1, *input_shape))
     if not found.fit:
-        return Reading(None, (0.0, 0.0), f"this machine was not fit to measure: {found.reason}")
+        return Reading(None, f"this machine was not fit to measure: {found.reason}")
     machine = read_machine()
     record = MeasuredLatency(
         median_ms=found.median_ms,
-        low_ms=found.p10_ms,
-        high_ms=found.p90_ms,
+        low_ms=found.low_ms,
+        high_ms=found.high_ms,
+        p10_ms=found.p10_ms,
+        p90_ms=found.p90_ms,
         runs=found.samples * found.calls_per_reading,
         threads=found.threads,
         runtime=f"ONNX Runtime {runtime_version()}",
         machine=f"{machine.cpu_model}, {machine.cores} cores, {machine.operating_system}",
     )
-    return Reading(record, (found.low_ms, found.high_ms), "")
+    return Reading(record, "")
 
 
 def latency_record(answer: SearchAnswer, model: LatencyModel | None, reading: Reading) -> Latency:
@@ -85,7 +85,8 @@ def budget_records(
 
 def _latency_budget(limit_ms: float, answer: SearchAnswer, model: LatencyModel | None, reading: Reading) -> Budget:
     if reading.measured is not None:
-        value, (low, high), basis = reading.measured.median_ms, reading.interval_ms, "measured"
+        measured = reading.measured
+        value, low, high, basis = measured.median_ms, measured.low_ms, measured.high_ms, "measured"
     else:
         forecast = answer.predictions[0]
         value, low, high = forecast.latency_ms, forecast.low_ms, forecast.high_ms

@@ -96,6 +96,8 @@ def _latency(
         and export.MeasuredLatency(
             median_ms=measured[0],
             low_ms=measured[1],
+            p10_ms=measured[1],
+            p90_ms=measured[2],
             high_ms=measured[2],
             runs=200,
             threads=1,

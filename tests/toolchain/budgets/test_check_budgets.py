@@ -33,7 +33,11 @@ def write(folder: Path, text: str) -> Path:
         # The folder's figures: measured 2.0 (1.9 to 2.2), predicted 2.1 (1.8 to 2.5), 97 of 100 right.
         pytest.param('max_latency = "2.2ms"', "latency", "met", "", id="whole interval below"),
         pytest.param(
-            'max_latency = "2ms"', "latency", "cannot tell", "inside the interval (10 % to 90 % of 200", id="straddles"
+            'max_latency = "2ms"',
+            "latency",
+            "cannot tell",
+            "inside the interval (95% interval of the median of 200",
+            id="straddles",
         ),
         pytest.param('max_latency = "1ms"', "latency", "missed", "2 times the limit", id="above"),
         pytest.param(
