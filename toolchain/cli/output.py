@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
-from tabulate import tabulate
 
 from fednas.common import Progress, encode_json, silent
 
@@ -49,6 +48,8 @@ def warn(text: str) -> None:
 
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, align: Sequence[str] | None = None) -> str:
     """A plain table; wide text columns are wrapped so that it fits `WIDTH` columns."""
+    from tabulate import tabulate
+
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     return tabulate(
         cells,

@@ -4,22 +4,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fednas.common import FednasError, parse_bytes, parse_count, parse_latency_ms, unknown_name
-from fednas.toolchain.space import Accounting, SearchSpace, load_space
 
 if TYPE_CHECKING:
     from fednas.toolchain.search.request import Budgets
+    from fednas.toolchain.space import Accounting, SearchSpace
 
-ACCOUNTINGS: dict[str, Accounting] = {"network": "network", "published": "published"}
+ACCOUNTINGS: dict[str, "Accounting"] = {"network": "network", "published": "published"}
 
 
-def accounting_from(text: str) -> Accounting:
+def accounting_from(text: str) -> "Accounting":
     """Raises `FednasError` for anything but ``network`` and ``published``."""
     if text not in ACCOUNTINGS:
         raise unknown_name("accounting", text, ACCOUNTINGS)
     return ACCOUNTINGS[text]
 
 
-def space_from(space: Path | None, supernet: Path | None = None) -> SearchSpace:
+def space_from(space: Path | None, supernet: Path | None = None) -> "SearchSpace":
     """The space of a space file, of a supernet file, or the embedded one if neither is given."""
     if space is not None and supernet is not None:
         raise FednasError("both --space and --supernet were given", hint="give one: a supernet holds its space")
@@ -27,11 +27,10 @@ def space_from(space: Path | None, supernet: Path | None = None) -> SearchSpace:
         from fednas.toolchain.supernet import read_supernet_header
 
         return read_supernet_header(supernet).space
-    if space is not None:
-        return load_space(space)
     from fednas.toolchain.embedded import embedded_space_path
+    from fednas.toolchain.space import load_space
 
-    return load_space(embedded_space_path())
+    return load_space(embedded_space_path() if space is None else space)
 
 
 def budgets_from(latency: str | None, macs: str | None, params: str | None, size: str | None) -> "Budgets":
