@@ -27,7 +27,7 @@ def profile(
     plan: Annotated[str, typer.Option(help="What to measure: exhaustive (every distinct block).")] = "exhaustive",
     over: Annotated[str, typer.Option(help="Where to measure: local.")] = "local",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the readings of an interrupted run.")] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time for readings; more seconds, smaller spread.")] = 10.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for readings, at least nine of each model.")] = 10.0,
     accept_unfit: Annotated[
         bool, typer.Option("--accept-unfit", help="Write the table of an unfit machine, marked as such.")
     ] = False,

@@ -71,8 +71,8 @@ def measure(
         spent_s = max((r.elapsed_s for r in old), default=0.0)
         rounds = min(sum(r.candidate == index for r in old) for index in group)
         if spent_s < seconds or rounds < LEAST_ROUNDS:
-            run = _Group(number, candidates, group, sitting, journal)
-            run.measure(seconds, spent_s, rounds, finished_s, progress)
+            # No name holds the group: its models must be gone before the next ones are loaded.
+            _Group(number, candidates, group, sitting, journal).measure(seconds, spent_s, rounds, finished_s, progress)
         finished_s += seconds
 
 
