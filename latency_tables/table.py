@@ -94,6 +94,8 @@ class Interval(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     coverage: Share
     factor: Annotated[float, Meta(ge=1)]
+    machine_factor: Annotated[float, Meta(ge=1)] = 1.0
+    """What the machine's own wandering speed asks for; ``factor`` holds it already, beside the table's error."""
 
 
 class Report(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -85,10 +85,11 @@ def _trust(found: "LatencyTable") -> list[tuple[str, str]]:
         f"{report.within_5:.0%} within 5 %, {report.within_10:.0%} within 10 %, tau {report.kendall_tau:.2f}"
     )
     held = f"holds {report.interval_coverage:.0%} of the held-out networks"
+    wander = f", of which the machine's wandering speed x/{interval.machine_factor:.3f}"
     return [
         ("error", error),
         ("repeatability", f"{report.repeatability_mape:.1%} for the same networks in the same session"),
-        ("interval", f"x/{interval.factor:.3f} for {interval.coverage:.0%} of networks; {held}"),
+        ("interval", f"x/{interval.factor:.3f} for {interval.coverage:.0%} of networks{wander}; {held}"),
         *lines,
     ]
 

@@ -1,7 +1,17 @@
 """Measuring on this machine: blocks and whole networks under ONNX Runtime, and what the readings are worth."""
 
-from fednas.toolchain.measure.here import require_this_machine
+from fednas.toolchain.measure.environment import read_machine
+from fednas.toolchain.measure.here import is_this_machine, require_this_machine
 from fednas.toolchain.measure.model_file import MeasuredLatency, measure_onnx_file
 from fednas.toolchain.measure.profiling import profile_space
+from fednas.toolchain.measure.sessions import runtime_version
 
-__all__ = ["MeasuredLatency", "measure_onnx_file", "profile_space", "require_this_machine"]
+__all__ = [
+    "MeasuredLatency",
+    "is_this_machine",
+    "measure_onnx_file",
+    "profile_space",
+    "read_machine",
+    "require_this_machine",
+    "runtime_version",
+]

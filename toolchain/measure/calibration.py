@@ -92,9 +92,14 @@ def conformal_factor(log_errors: Sequence[float], coverage: float) -> float:
     return math.exp(ordered[rank - 1])
 
 
-def interval_of(left_out: Sequence[float], held_out: Sequence[float]) -> Interval:
-    """The interval from all errors on networks outside their fit."""
-    return Interval(coverage=COVERAGE, factor=conformal_factor([*left_out, *held_out], COVERAGE))
+def interval_of(left_out: Sequence[float], held_out: Sequence[float], machine_factor: float) -> Interval:
+    """The interval from all errors on networks outside their fit, widened by how the machine's speed wanders.
+
+    The two are independent, so their logarithms add like legs of a right angle.
+    """
+    error = math.log(conformal_factor([*left_out, *held_out], COVERAGE))
+    factor = math.exp(math.hypot(error, math.log(machine_factor)))
+    return Interval(coverage=COVERAGE, factor=factor, machine_factor=machine_factor)
 
 
 def report_of(

@@ -34,6 +34,17 @@ class Corrected:
         readings: Array = self.latency_ms[self.candidate == candidate]
         return readings
 
+    def wander(self) -> float:
+        """Factor, at least 1, by which a tenth of the session was slower or faster than the whole.
+
+        Such a tenth is what the next measurement on this machine will be: a short session of its own.
+        """
+        import numpy as np
+
+        logs = np.log(self.slowness)
+        tenths = [abs(float(np.median(part) - np.median(logs))) for part in np.array_split(logs, 10)]
+        return float(np.exp(max(tenths)))
+
 
 def take_drift_out(group: "Array", candidate: "Array", latency_ms: "Array") -> Corrected:
     """Correct the readings of every group; groups are tied together by the reference, candidate 0."""

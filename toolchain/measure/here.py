@@ -24,6 +24,20 @@ def require_this_machine(device: DeviceProfile) -> None:
         )
 
 
+def is_this_machine(device: DeviceProfile) -> bool:
+    """Whether this machine shows that it is ``device``; a user's own profile is not believed here.
+
+    For jobs that were not asked to measure: the workstation that exports for somebody's board is not the board.
+    """
+    if device.name == LOCAL:
+        return True
+    try:
+        require_this_machine(device)
+    except FednasError:
+        return False
+    return device.origin == "built-in"
+
+
 def _model_words(device: DeviceProfile) -> str:
     """How the machine calls itself, such as ``n100`` or ``raspberry pi 5``."""
     return device.name.removeprefix("intel-").replace("-", " ").lower()

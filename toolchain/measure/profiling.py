@@ -184,7 +184,7 @@ class _Result:
             machine=machine,
             session=self._session(loads, remarks),
             calibration=calibration,
-            interval=interval_of(*errors),
+            interval=interval_of(*errors, self.corrected.wander()),
             report=report_of(medians, calibration, held_out, errors=errors, repeatability=self.repeatability),
             entries=tuple(_entry(spec, level) for spec, level in self.blocks.items()),
         )

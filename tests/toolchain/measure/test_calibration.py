@@ -92,7 +92,7 @@ def test_report_and_interval_of_noisy_networks(plan: Plan, medians_ms: dict) -> 
     errors = unseen_errors(medians_ms, fitted_on, held_out)
     assert [len(part) for part in errors] == [20, 21]
     report = report_of(medians_ms, calibration, held_out, errors=errors, repeatability=0.01)
-    interval = interval_of(*errors)
+    interval = interval_of(*errors, 1.0)
     assert report.subnets == 21
     assert 0.002 < report.mape < 0.05
     assert report.within_10 == 1.0
@@ -101,5 +101,6 @@ def test_report_and_interval_of_noisy_networks(plan: Plan, medians_ms: dict) -> 
     assert report.repeatability_mape == 0.01
     assert interval.coverage == 0.9
     assert 1.01 < interval.factor < 1.1
+    assert interval_of([0.3], [0.1], math.exp(0.4)).factor == pytest.approx(math.exp(0.5))
     # The last held-out network's error belongs to the pool that the interval was made from.
     assert interval.factor <= math.exp(max(abs(error) for part in errors for error in part))

@@ -24,6 +24,16 @@ def test_slow_spells_are_recognised_and_removed() -> None:
     assert np.quantile(result.slowness, 0.9) == pytest.approx(1.5, rel=0.01)
 
 
+def test_wander_is_the_slowest_tenth_of_the_session() -> None:
+    levels = np.linspace(1.0, 3.0, 40)
+    candidate = interleaved(levels, 30, seed=0)
+    slowness = np.ones(len(candidate))
+    slowness[240:360] = 1.25
+    result = take_drift_out(np.zeros_like(candidate), candidate, levels[candidate] * slowness)
+    assert result.wander() == pytest.approx(1.25, rel=0.01)
+    assert take_drift_out(np.zeros_like(candidate), candidate, levels[candidate]).wander() == pytest.approx(1.0)
+
+
 def test_readings_without_drift_stay_as_they_are() -> None:
     levels = np.array([1.0, 2.0, 5.0, 7.0])
     candidate = interleaved(levels, 20, seed=2)
