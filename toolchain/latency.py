@@ -2,21 +2,19 @@
 
 from pathlib import Path
 
-from fednas.common import FednasError
+from fednas.common import ContractError, FednasError
 from fednas.latency_tables import LatencyModel
-from fednas.profiles import find_profile
+from fednas.profiles import LOCAL, find_profile, this_machine
 
 
-def latency_model(
-    device: str | None, table: Path | None, precision: str, profiles: Path | None = None
-) -> LatencyModel | None:
-    """The model of ``table`` if given, else an estimate for ``device``; None if neither is given.
+def latency_model(device: str | None, table: Path | None, precision: str, profiles: Path | None = None) -> LatencyModel:
+    """The model of ``table`` if given, else an estimate for ``device``; one of them must be given.
 
     Raises `FednasError` for an unknown device, a broken table, or a table of another device or precision.
     """
     if table is None:
         if device is None:
-            return None
+            raise ContractError("a latency model needs a device or a table")
         from fednas.latency_tables.estimate import estimate_for
 
         return estimate_for(find_profile(device, profiles), precision)
@@ -28,6 +26,11 @@ def latency_model(
         raise FednasError(
             f"latency table {table} was measured on {identity.device!r}, not on {device!r}",
             hint="leave out --device, or give the table of that device",
+        )
+    if identity.device == LOCAL and model.table.machine.cpu_model != (here := this_machine().model):
+        raise FednasError(
+            f"latency table {table} was measured on {model.table.machine.cpu_model}, but this machine is {here}",
+            hint=f"profile this machine, or give the other one a profile of its own instead of {LOCAL!r}",
         )
     if identity.precision != precision:
         raise FednasError(

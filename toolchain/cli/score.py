@@ -41,7 +41,8 @@ def score(
     from fednas.toolchain.space import read_architectures
 
     chosen = space_from(space, supernet)
-    model = latency_model(device, latency_table, precision, profiles)
+    predicted = device is not None or latency_table is not None
+    model = latency_model(device, latency_table, precision, profiles) if predicted else None
     rows = score_rows(chosen, read_architectures(archs, chosen), accounting_from(accounting), model)
     headers = ["row", "MACs", "params", "fitness", "entropy", "rho", "Q", "V"]
     cells = [[i, *_cells(row)] for i, row in enumerate(rows)]

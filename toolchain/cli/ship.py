@@ -47,6 +47,10 @@ def fednas_export(
     arch: Annotated[Path | None, typer.Option(help="Export this architecture (JSON) instead of searching.")] = None,
     latency_table: TableOption = None,
     recalibrate: Annotated[bool, typer.Option(help="Recalibrate batch norms on training images.")] = True,
+    profile_seconds: Annotated[
+        float,
+        typer.Option(min=0.0, help="Time to measure blocks where this machine is the device; 0: estimate instead."),
+    ] = 6.0,
     profiles: ProfilesOption = None,
 ) -> None:
     """Export the best subnet of a federated supernet for a device, with proof that accuracy survived.
@@ -86,6 +90,7 @@ def fednas_export(
         architecture=arch,
         table=latency_table,
         recalibrate=recalibrate,
+        profile_seconds=profile_seconds,
         profiles=profiles,
     )
     if supernet is None:

@@ -8,13 +8,13 @@ from pathlib import Path
 from fednas.common import ExitCode, FednasError, Progress, read_bytes, silent
 from fednas.export import Manifest, read_manifest, staged_folder, tolerance_for
 from fednas.profiles import DeviceProfile
-from fednas.toolchain.latency import latency_model
 from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
 from fednas.toolchain.ship.source import Source, open_source
-from fednas.toolchain.ship.writing import write_device_folder
+from fednas.toolchain.ship.speed import Speed, speed_of
+from fednas.toolchain.ship.writing import Report, write_device_folder
 from fednas.toolchain.space import Architecture, architecture_from_json
 
-STEPS = 6
+STEPS = 7
 """Steps reported for each device."""
 
 
@@ -35,6 +35,8 @@ class ShipJob:
     """A given architecture (JSON) instead of a search."""
     table: Path | None = None
     recalibrate: bool = True
+    profile_seconds: float = 6.0
+    """Spent on measuring blocks where this machine is the device and no table is given; 0: estimate instead."""
     profiles: Path | None = None
 
     def __post_init__(self) -> None:
@@ -80,30 +82,37 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
     total = STEPS * len(job.devices) + 1
     progress(0, total, "reading the supernet and the data")
     source = open_source(job.supernet, job.data)
-    answers = {name: _answer(job, source, profile) for name, profile in job.devices.items()}
     with ExitStack() as stack:
         staged = {name: stack.enter_context(staged_folder(job.out / name)) for name in job.devices}
         for number, (name, profile) in enumerate(job.devices.items()):
             first = 1 + STEPS * number
 
-            def report(step: int, what: str, name: str = name, first: int = first) -> None:
-                progress(first + step, total, f"{name}: {what}")
-
-            model = latency_model(profile.name, job.table, job.precisions[0], job.profiles)
-            write_device_folder(staged[name], job, source, profile, answers[name], model, report)
+            report = _steps(progress, name, 1 + STEPS * number, total)
+            report(0, "choosing the subnet")
+            speed = speed_of(job, source.space, profile, staged[name], _within(report))
+            answer = _answer(job, source, profile, speed)
+            write_device_folder(staged[name], job, source, profile, answer, speed, report)
     progress(total, total, "done")
     folders = {name: job.out / name for name in job.devices}
     return [ShippedDevice(name, folder, read_manifest(folder)) for name, folder in folders.items()]
 
 
-def _answer(job: ShipJob, source: Source, profile: DeviceProfile) -> SearchAnswer:
+def _steps(progress: Progress, name: str, first: int, total: int) -> Report:
+    """Reports of one device, as a part of the whole job."""
+    return lambda step, what: progress(first + step, total, f"{name}: {what}")
+
+
+def _within(report: Report) -> Progress:
+    """Progress of the measuring, inside the first step of a device."""
+    return lambda done, whole, what="": report(done / whole, f"measuring blocks {what}")
+
+
+def _answer(job: ShipJob, source: Source, profile: DeviceProfile, speed: Speed) -> SearchAnswer:
     """The architecture for one device, found or given."""
-    model = latency_model(profile.name, job.table, job.precisions[0], job.profiles)
-    models = [model] if model is not None else []
     if job.architecture is not None:
         given = _read_architecture(source, job.architecture)
-        return describe(source.space, given, models, "network", "given", None, None, 0.0, ())
-    answer = answer_search(source.space, job.budgets, models, precision=job.precisions[0])
+        return describe(source.space, given, [speed.model], "network", "given", None, None, 0.0, ())
+    answer = answer_search(source.space, job.budgets, [speed.model], precision=job.precisions[0])
     if answer.status == "infeasible":
         raise FednasError(f"{profile.name}: {infeasible_message(answer)}", hint="raise the budget")
     return answer

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fednas.common import FednasError
 from fednas.export import Budget, Latency, MeasuredLatency, PredictedLatency, Table
 from fednas.export.manifest import Verdict
 from fednas.latency_tables import LatencyModel
@@ -21,14 +20,9 @@ class Reading:
 
 def measure_here(model_file: Path, profile: DeviceProfile, input_shape: tuple[int, int, int]) -> Reading:
     """Time the file under ONNX Runtime if this machine is the device, one image and one thread."""
-    from fednas.toolchain.measure.environment import read_machine
-    from fednas.toolchain.measure.here import require_this_machine
-    from fednas.toolchain.measure.model_file import measure_onnx_file
-    from fednas.toolchain.measure.sessions import runtime_version
+    from fednas.toolchain.measure import is_this_machine, measure_onnx_file, read_machine, runtime_version
 
-    try:
-        require_this_machine(profile)
-    except FednasError:
+    if not is_this_machine(profile):
         return Reading(None, f"this machine is not {profile.title}")
     found = measure_onnx_file(model_file, input_shape=(1, *input_shape))
     if not found.fit:
@@ -48,23 +42,21 @@ def measure_here(model_file: Path, profile: DeviceProfile, input_shape: tuple[in
     return Reading(record, "")
 
 
-def latency_record(answer: SearchAnswer, model: LatencyModel | None, reading: Reading) -> Latency:
+def latency_record(answer: SearchAnswer, model: LatencyModel, reading: Reading) -> Latency:
     """Prediction with its table, and the reading."""
-    table = predicted = None
-    if model is not None:
-        identity, forecast = model.identity, answer.predictions[0]
-        table = Table(name=identity.name, sha256=identity.sha256 or None, kind=identity.kind)
-        predicted = PredictedLatency(
-            latency_ms=forecast.latency_ms,
-            low_ms=forecast.low_ms,
-            high_ms=forecast.high_ms,
-            coverage=forecast.coverage,
-        )
+    identity, forecast = model.identity, answer.predictions[0]
+    table = Table(name=identity.name, sha256=identity.sha256 or None, kind=identity.kind)
+    predicted = PredictedLatency(
+        latency_ms=forecast.latency_ms,
+        low_ms=forecast.low_ms,
+        high_ms=forecast.high_ms,
+        coverage=forecast.coverage,
+    )
     return Latency(table=table, predicted=predicted, measured=reading.measured, not_measured_because=reading.why_not)
 
 
 def budget_records(
-    budgets: Budgets, answer: SearchAnswer, model: LatencyModel | None, reading: Reading, file_bytes: int
+    budgets: Budgets, answer: SearchAnswer, model: LatencyModel, reading: Reading, file_bytes: int
 ) -> tuple[Budget, ...]:
     """One record a budget, with the verdict that its interval allows."""
     records = []
@@ -83,14 +75,14 @@ def budget_records(
     return tuple(records)
 
 
-def _latency_budget(limit_ms: float, answer: SearchAnswer, model: LatencyModel | None, reading: Reading) -> Budget:
+def _latency_budget(limit_ms: float, answer: SearchAnswer, model: LatencyModel, reading: Reading) -> Budget:
     if reading.measured is not None:
         measured = reading.measured
         value, low, high, basis = measured.median_ms, measured.low_ms, measured.high_ms, "measured"
     else:
         forecast = answer.predictions[0]
         value, low, high = forecast.latency_ms, forecast.low_ms, forecast.high_ms
-        basis = "predicted" if model is not None and model.identity.kind == "measured" else "estimated"
+        basis = "predicted" if model.identity.kind == "measured" else "estimated"
     return Budget(
         quantity="latency",
         unit="ms",

@@ -23,11 +23,11 @@ from fednas.export import (
     verify_artefact,
     write_contents,
 )
-from fednas.latency_tables import LatencyModel
 from fednas.profiles import DeviceProfile, installed_version
 from fednas.toolchain.search.request import SearchAnswer
 from fednas.toolchain.ship.readings import budget_records, latency_record, measure_here
 from fednas.toolchain.ship.source import Source
+from fednas.toolchain.ship.speed import Speed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,8 @@ VECTOR_COUNT = 32
 RANDOM_INPUTS = 256
 """Inputs for the parity check where there is no data."""
 
-Report = Callable[[int, str], None]
+Report = Callable[[float, str], None]
+"""Told the step, counted from 0, and what it is."""
 
 
 def write_device_folder(
@@ -52,28 +53,28 @@ def write_device_folder(
     source: Source,
     profile: DeviceProfile,
     answer: SearchAnswer,
-    latency: LatencyModel | None,
+    speed: Speed,
     report: Report,
 ) -> None:
     """Fill the staged ``folder`` for one device; ``report`` is told each step."""
-    report(0, "extracting the subnet")
+    report(1, "extracting the subnet")
     module, recalibrated = _subnet(job, source, answer)
-    report(1, "exporting to ONNX")
+    report(2, "exporting to ONNX")
     precision = job.precisions[0]
     onnx_file = onnx_from_module(
         module, folder / model_file_name(precision), opset=profile.onnx_opset, metadata=_metadata(source, answer)
     )
-    report(2, "computing the source's logits")
+    report(3, "computing the source's logits")
     inputs, labels = _inputs(source)
     logits = _logits(module, inputs)
-    report(3, "running the exported file on the same images")
+    report(4, "running the exported file on the same images")
     with OrtRunner(onnx_file.path) as runner:
         evidence = verify_artefact(
             runner, inputs, logits, tolerance=tolerance_for(precision), labels=labels if source.data else None
         )
-    report(4, "measuring the latency of the file")
+    report(5, "measuring the latency of the file")
     measured = measure_here(onnx_file.path, profile, source.preprocessing.input_shape)
-    report(5, "writing the folder")
+    report(6, "writing the folder")
     shipment = Shipment(
         device=Device.from_profile(profile),
         architecture=answer.architecture.as_dict(),
@@ -82,8 +83,8 @@ def write_device_folder(
         params=answer.params,
         supernet=source.identity,
         search=_search_record(answer),
-        budgets=budget_records(job.budgets, answer, latency, measured, onnx_file.size_bytes),
-        latency=latency_record(answer, latency, measured),
+        budgets=budget_records(job.budgets, answer, speed.model, measured, onnx_file.size_bytes),
+        latency=latency_record(answer, speed.model, measured),
         dataset=Dataset(name=source.data.name, test_images=len(source.data.test)) if source.data else None,
         recalibration=Recalibration(images=recalibrated),
     )
@@ -94,7 +95,7 @@ def write_device_folder(
         vectors=Vectors(inputs=inputs[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=labels[:VECTOR_COUNT]),
         preprocessing=source.preprocessing,
         class_names=source.header.class_names,
-        not_verified=_gaps(source),
+        not_verified=[*_gaps(source), *speed.doubts],
     )
 
 
