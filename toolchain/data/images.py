@@ -46,7 +46,10 @@ class ImageData:
         wanted = (self.preprocessing.channels, self.preprocessing.height, self.preprocessing.width)
         for part, content in (("training", self.train), ("validation", self.validation), ("test", self.test)):
             if not len(content):
-                raise FednasError(f"data set {self.name} has no {part} images", hint="check its folders")
+                raise FednasError(
+                    f"data set {self.name} has no {part} images",
+                    hint="give more images: part of each class of the training images is held out for validation",
+                )
             if content.images.shape[1:] != wanted:
                 raise FednasError(
                     f"{part} images of {self.name} have shape {content.images.shape[1:]} "
