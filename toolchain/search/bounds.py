@@ -17,11 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fednas.toolchain.search.problem import Problem
+from fednas.toolchain.search.problem import Indices, Problem
 from fednas.toolchain.space.population import Floats
 
-SLICE_RATIO = 1.25
-"""mu_high / mu_low: the chord then lies above the curve by at most 0.6 % of gamma * rho."""
+SLICE_RATIO = 2.0
+"""mu_high / mu_low: the chord then lies above the curve by at most 6.2 % of gamma * rho. Narrower slices bound
+more tightly, but neighbours of the best slice then reach its bound and are enumerated as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,11 @@ class Slices:
 
     def one(self, index: int) -> "Slices":
         """Slice ``index`` alone."""
-        keep = slice(index, index + 1)
-        return Slices(self.low[keep], self.high[keep], self.slope[keep], self.level[keep])
+        return self.take(np.array([index]))
+
+    def take(self, rows: Indices) -> "Slices":
+        """The slices of these rows."""
+        return Slices(self.low[rows], self.high[rows], self.slope[rows], self.level[rows])
 
 
 def slices_of(problem: Problem) -> Slices:
@@ -155,7 +159,7 @@ def _line_search(
     points = 8
     count = len(slices.low)
     centre = np.where(start[:, k] > 0, start[:, k], scale)
-    repeated = Slices(*(np.repeat(part, points) for part in (slices.low, slices.high, slices.slope, slices.level)))
+    repeated = slices.take(np.repeat(np.arange(count), points))
     step = width
     best, best_value = start[:, k].copy(), np.full(count, np.inf)
     while step > 1.003:

@@ -74,7 +74,7 @@ class ExactSearch:
         started = time.perf_counter()
         at_most = np.array(budgets or [np.inf], float) - self._constants
         deadline = None if time_limit_s is None else started + time_limit_s
-        found = _Solver(self._problem, self._options, at_most, deadline).solve()
+        found = Solver(self._problem, self._options, at_most, deadline).solve()
         return replace(found, seconds=time.perf_counter() - started)
 
 
@@ -92,12 +92,20 @@ def find_best(
     return _checked(space, settings, accounting, best)
 
 
-def cheapest(space: SearchSpace, limits: Sequence[Limit], which: int) -> tuple[float, Architecture] | None:
+def cheapest(
+    space: SearchSpace, limits: Sequence[Limit], which: int, settings: FitnessSettings | None = None
+) -> tuple[float, Architecture] | None:
     """The smallest value that quantity ``which`` can take within the other limits, and a network that has it.
 
-    None if the other limits alone leave no network.
+    Only networks that keep the rho0 of ``settings`` count. None if the other limits alone leave no network.
     """
-    nothing = FitnessSettings(alpha=(0.0,) * space.num_stages, beta=0.0, gamma=0.0, channel_penalty_weight=0.0)
+    nothing = FitnessSettings(
+        alpha=(0.0,) * space.num_stages,
+        beta=0.0,
+        gamma=0.0,
+        channel_penalty_weight=0.0,
+        rho0=np.inf if settings is None else settings.rho0,
+    )
     price = [float(k == which) for k in range(len(limits))]
     search = ExactSearch(space, nothing, [limit.quantity for limit in limits], price=price)
     best = search.best([np.inf if k == which else limit.at_most for k, limit in enumerate(limits)])
@@ -114,7 +122,7 @@ class _Found:
     architecture: Architecture | None
 
 
-class _Solver:
+class Solver:
     """One problem with its budgets."""
 
     def __init__(self, problem: Problem, options: OptionCache, budgets: Floats, deadline: float | None) -> None:

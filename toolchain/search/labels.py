@@ -5,6 +5,7 @@ A label is a network up to some stage. It is dropped only for one of these reaso
 * **bound**: its value plus the bound of `fednas.toolchain.search.bounds` on any completion is below the
   fitness of a network already found;
 * **budget**: no completion stays within a budget;
+* **floor**: no completion costs more of the first cost than ``floor``; up to there the caller knows the best;
 * **slice**: no completion has its mean logarithm inside the slice (another slice looks after it);
 * **dominance**: a label at the same stage, width and depth state costs no more of anything and is at least
   as good whatever follows. With A the dominated label, B the other, R the logarithms that follow: gamma * rho
@@ -77,9 +78,11 @@ class Enumeration:
         budgets: Floats,
         options: OptionCache,
         deadline: float | None = None,
+        floor: float = -np.inf,
     ) -> None:
         """``piece`` holds one slice; ``multipliers`` is (1, k); past ``deadline`` `TimeIsUpError` is raised."""
         self.problem, self.budgets, self.options, self.deadline = problem, budgets, options, deadline
+        self.floor = floor
         self.low, self.high = float(piece.low[0]), float(piece.high[0])
         self.slope, self.level = float(piece.slope[0]), float(piece.level[0])
         self.multipliers = multipliers[0]
@@ -187,24 +190,25 @@ class Enumeration:
         return rows, order[np.arange(len(rows)) - starts]
 
     def _possible(self, done: int, width: int, blocks: int, cost: Floats, log_sum: Floats) -> npt.NDArray[np.bool_]:
-        """Labels of which some completion is within every budget and has its slope in the slice."""
-        reach = self.options.reach
-        least = cost + reach.least_cost[done][:, width : width + 1]
+        """Labels of which some completion is within every budget, and some has its slope in the slice."""
+        least = cost + self.options.reach.least_cost[done][:, width : width + 1]
         fits: npt.NDArray[np.bool_] = np.all(least <= self.budgets[:, None], axis=0)
-        if self.problem.settings.gamma == 0:
-            return fits
-        gamma = self.problem.settings.gamma
-        lowest, highest = np.full(len(log_sum), np.inf), np.full(len(log_sum), -np.inf)
-        for more, least_log in enumerate(reach.least_log[done][width]):
-            if np.isfinite(least_log):  # else no completion has this many blocks
-                layers = 1 + self.problem.space.num_stages + 2 * (blocks + more)
-                lowest = np.minimum(lowest, (log_sum + least_log) / layers)
-                highest = np.maximum(highest, (log_sum + reach.most_log[done][width][more]) / layers)
-        # slope = gamma * exp(-mean logarithm)
-        in_slice: npt.NDArray[np.bool_] = (gamma * np.exp(-highest) <= self.high) & (
-            gamma * np.exp(-lowest) >= self.low
-        )
-        return fits & in_slice
+        fits &= cost[0] + self.options.reach.most_cost[done][width] > self.floor
+        if self.problem.settings.gamma > 0:
+            lowest, highest = self._log_range(done, width, blocks)
+            fits &= (log_sum >= lowest) & (log_sum <= highest)
+        return fits
+
+    def _log_range(self, done: int, width: int, blocks: int) -> tuple[float, float]:
+        """Outside it, no completion of a label with this sum of logarithms has its slope in the slice."""
+        # slope = gamma * exp(-S / L) lies between low and high.
+        least_mean, most_mean = np.log(self.problem.settings.gamma / np.array([self.high, self.low]))
+        more = np.flatnonzero(np.isfinite(self.options.reach.least_log[done][width]))
+        layers = 1 + self.problem.space.num_stages + 2 * (blocks + more)
+        lowest = (least_mean * layers - self.options.reach.most_log[done][width][more]).min()
+        highest = (most_mean * layers - self.options.reach.least_log[done][width][more]).max()
+        # A network at the edge of two slices stays in both, whatever the last bit of its sum says.
+        return float(lowest) - 1e-9, float(highest) + 1e-9
 
     def _undominated(self, labels: Labels) -> Labels:
         """Drop dominated labels; a partial filter (it may keep some), which is sound."""

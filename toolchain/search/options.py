@@ -27,6 +27,8 @@ class Reach:
 
     least_cost: tuple[Floats, ...]
     """[stages done]: (k, width)."""
+    most_cost: tuple[Floats, ...]
+    """[stages done]: (width,), of the first cost."""
     least_log: tuple[Floats, ...]
     """[stages done]: (width, blocks to come)."""
     most_log: tuple[Floats, ...]
@@ -35,6 +37,10 @@ class Reach:
         """The smallest value of each cost that some network has, (k,)."""
         least: Floats = (problem.stem_cost + self.least_cost[0]).min(axis=1)
         return least
+
+    def most_of_first(self, problem: Problem) -> float:
+        """The largest value of the first cost that some network has."""
+        return float((problem.stem_cost[0] + self.most_cost[0]).max())
 
 
 def stage_options(problem: Problem, j: int, before: int, width: int, depth: int) -> StageOptions:
@@ -71,7 +77,8 @@ class OptionCache:
 
 def _reach_of(problem: Problem) -> Reach:
     """Extreme costs and logarithms of what follows, by backward recursion."""
-    costs, least, most = [problem.head_cost], [], []
+    costs, dearest = [problem.head_cost], [problem.head_cost[0]]
+    least, most = [], []
     last = problem.head_cost.shape[1]
     least.append(np.zeros((last, 1)))
     most.append(np.zeros((last, 1)))
@@ -79,9 +86,11 @@ def _reach_of(problem: Problem) -> Reach:
     for stage in reversed(problem.stages):
         first = stage.first_cost.min(axis=3)
         costs.append((first + costs[-1][:, None, :]).min(axis=2))
+        rest = extra * np.maximum(stage.rest_cost[0].max(axis=1), 0.0)
+        dearest.append((stage.first_cost[0].max(axis=2) + (rest + dearest[-1])[None, :]).max(axis=1))
         least.append(_log_back(stage.first_log.min(axis=2), stage.rest_log.min(axis=1), least[-1], extra, np.minimum))
         most.append(_log_back(stage.first_log.max(axis=2), stage.rest_log.max(axis=1), most[-1], extra, np.maximum))
-    return Reach(tuple(reversed(costs)), tuple(reversed(least)), tuple(reversed(most)))
+    return Reach(tuple(reversed(costs)), tuple(reversed(dearest)), tuple(reversed(least)), tuple(reversed(most)))
 
 
 def _log_back(first: Floats, rest: Floats, after: Floats, extra: int, better: np.ufunc) -> Floats:
