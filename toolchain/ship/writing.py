@@ -25,6 +25,7 @@ from fednas.export import (
 )
 from fednas.profiles import DeviceProfile, installed_version
 from fednas.toolchain.search.request import SearchAnswer
+from fednas.toolchain.ship.engine import build_engine_here
 from fednas.toolchain.ship.readings import budget_records, latency_record, measure_here
 from fednas.toolchain.ship.source import Source
 from fednas.toolchain.ship.speed import Speed
@@ -72,6 +73,7 @@ def write_device_folder(
         evidence = verify_artefact(
             runner, inputs, logits, tolerance=tolerance_for(precision), labels=labels if source.data else None
         )
+    engine = build_engine_here(onnx_file.path, profile, precision)
     report(5, "measuring the latency of the file")
     measured = measure_here(onnx_file.path, profile, source.preprocessing.input_shape)
     report(6, "writing the folder")
@@ -95,7 +97,7 @@ def write_device_folder(
         vectors=Vectors(inputs=inputs[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=labels[:VECTOR_COUNT]),
         preprocessing=source.preprocessing,
         class_names=source.header.class_names,
-        not_verified=[*_gaps(source), *speed.doubts],
+        not_verified=[*_gaps(source), *speed.doubts, *engine],
     )
 
 

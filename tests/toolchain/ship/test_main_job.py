@@ -161,7 +161,7 @@ def test_images_of_the_wrong_shape_are_refused(tmp_path: Path) -> None:
     np.savez(data, x_train=images, y_train=labels, x_test=images, y_test=labels)
     result = run("--device", "jetson", "--data", f"npz:{data}", "--out", str(tmp_path / "out"))
     assert result.exit_code == 1
-    assert "has 1x9x9 images, but the network reads 1x8x8" in result.stderr
+    assert "have shape (1, 9, 9) (channels, height, width), but (1, 8, 8) is needed" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
