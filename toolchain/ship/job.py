@@ -85,8 +85,6 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
     with ExitStack() as stack:
         staged = {name: stack.enter_context(staged_folder(job.out / name)) for name in job.devices}
         for number, (name, profile) in enumerate(job.devices.items()):
-            first = 1 + STEPS * number
-
             report = _steps(progress, name, 1 + STEPS * number, total)
             report(0, "choosing the subnet")
             speed = speed_of(job, source.space, profile, staged[name], _within(report))
