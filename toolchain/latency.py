@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fednas.common import ContractError, FednasError
-from fednas.latency_tables import LatencyModel
+from fednas.latency_tables import LatencyModel, require_fit
 from fednas.profiles import LOCAL, find_profile, this_machine
 
 
@@ -32,9 +32,5 @@ def latency_model(device: str | None, table: Path | None, precision: str, profil
             f"latency table {table} was measured on {model.table.machine.cpu_model}, but this machine is {here}",
             hint=f"profile this machine, or give the other one a profile of its own instead of {LOCAL!r}",
         )
-    if identity.precision != precision:
-        raise FednasError(
-            f"latency table {table} holds {identity.precision} readings, but {precision} was asked for",
-            hint="profile the device at that precision, or ask for the table's",
-        )
+    require_fit(model, precision=precision, batch=1, specs=())
     return model

@@ -36,17 +36,16 @@ def test_an_infeasible_search_names_the_smallest_value_and_the_network() -> None
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert found["status"] == "infeasible"
-    assert found["limits"][0]["smallest_reachable"] == 400192
+    assert found["limits"][0]["smallest_reachable"] == 515040
     assert found["limits"][0]["reached_by"]["d"] == [0, 0, 0, 0]
-    assert "macs <= 300k cannot be met: the smallest reachable value is 400k (400192)" in result.stderr
+    assert "macs <= 300k cannot be met: the smallest reachable value is 515k (515040)" in result.stderr
     assert "raise the budget" in result.stderr
 
 
 def test_limits_that_are_only_infeasible_together_are_answered_together() -> None:
-    # The narrowest wide network has more parameters than 13 100 as soon as it is deeper than the smallest.
-    result = run("search", "--max-macs", "401k", "--max-params", "13k", "--json")
+    result = run("search", "--max-macs", "516k", "--max-params", "37k", "--json")
     assert result.exit_code == 1
-    assert "params <= 13k cannot be met: the smallest reachable value is 13k (13026)" in result.stderr
+    assert "params <= 37k cannot be met: the smallest reachable value is 37.8k (37762)" in result.stderr
 
 
 def test_a_latency_budget_on_two_devices_holds_on_both() -> None:
@@ -105,7 +104,7 @@ def test_cache_spans_the_space_and_score_agrees_with_it(tmp_path: Path) -> None:
     rows = list(csv.DictReader(out.read_text().splitlines()))
     macs = [int(row["macs"]) for row in rows]
     assert macs == sorted(macs)
-    assert (macs[0], macs[-1]) == (400192, 21695744)
+    assert (macs[0], macs[-1]) == (515040, 14999808)
     assert len({(row["d"], row["e"], row["w_indices"]) for row in rows}) == 12
     scores = json.loads(run("score", "--archs", str(out), "--device", "jetson", "--json").stdout)
     assert [s["macs"] for s in scores] == macs
