@@ -24,7 +24,9 @@ from fednas.toolchain.cli.parsing import accounting_from, budgets_from, space_fr
 
 if TYPE_CHECKING:
     from fednas.latency_tables import LatencyPrediction
-    from fednas.toolchain.search.request import SearchAnswer
+    from fednas.toolchain.search.explain import NextBetter
+    from fednas.toolchain.search.genetic import GeneticSettings
+    from fednas.toolchain.search.request import LimitUse, SearchAnswer
 
 
 def search(
@@ -36,7 +38,13 @@ def search(
     max_macs: MaxMacsOption = None,
     max_params: MaxParamsOption = None,
     max_size: MaxSizeOption = None,
-    method: Annotated[str, typer.Option(help="'exact': proven optimal.")] = "exact",
+    latency_weight: Annotated[
+        float, typer.Option(help="Maximise fitness less this times the predicted milliseconds (one device).")
+    ] = 0.0,
+    method: Annotated[str, typer.Option(help="'exact': proven optimal; 'genetic': as published.")] = "exact",
+    seed: Annotated[int | None, typer.Option(help="Of the genetic search; 42 by default.")] = None,
+    population: Annotated[int | None, typer.Option(help="Of the genetic search; 256 by default.")] = None,
+    generations: Annotated[int | None, typer.Option(help="Of the genetic search; 512 by default.")] = None,
     accounting: AccountingOption = "network",
     precision: PrecisionOption = "fp32",
     time_limit: Annotated[float | None, typer.Option(help="Seconds; past them the answer is 'feasible'.")] = None,
@@ -45,31 +53,58 @@ def search(
     """Find the architecture of highest fitness within the budgets.
 
     Without --space or --supernet, the embedded space. Several --device: every budget holds on each of them.
+    The answer says which budgets bind, and what the next better architecture would cost.
     """
     from fednas.toolchain.latency import latency_model
     from fednas.toolchain.search.request import answer_search, infeasible_message
 
-    if method != "exact":
-        raise unknown_name("search method", method, ["exact"])
+    genetic = _genetic(method, seed, population, generations)
     if latency_table is not None and len(device or []) > 1:
         raise FednasError("one --table for several --device", hint="leave out --table, or give one device")
     budgets = budgets_from(max_latency, max_macs, max_params, max_size)
     chosen = accounting_from(accounting)
     searched = space_from(space, supernet)
-    names: list[str | None] = [*(device or [])] or [None]
-    models = [model for name in names if (model := latency_model(name, latency_table, precision, profiles))]
+    names: list[str | None] = [*(device or [])] or ([None] if latency_table else [])
+    models = [latency_model(name, latency_table, precision, profiles) for name in names]
     answer = answer_search(
         searched,
         budgets,
         models,
         precision=precision,
         accounting=chosen,
-        time_limit_s=time_limit,
+        time_limit_s=_seconds(time_limit),
+        genetic=genetic,
+        latency_weight=latency_weight,
+        explain=True,
     )
     kinds = {model.identity.device: model.identity.kind for model in models}
     emit(search_document(answer, list(kinds)), search_text(answer, kinds))
     if answer.status == "infeasible":
         raise FednasError(infeasible_message(answer), hint="raise the budget")
+
+
+def _genetic(
+    method: str, seed: int | None, population: int | None, generations: int | None
+) -> "GeneticSettings | None":
+    """Settings of a genetic search; None for the exact one."""
+    given = {"seed": seed, "population": population, "generations": generations}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if method == "genetic":
+        from fednas.toolchain.search.genetic import GeneticSettings
+
+        return GeneticSettings(**chosen)
+    if method != "exact":
+        raise unknown_name("search method", method, ["exact", "genetic"])
+    if chosen:
+        options = " and ".join(f"--{name}" for name in chosen)
+        raise FednasError(f"{options} change nothing in an exact search", hint="add --method genetic, or leave out")
+    return None
+
+
+def _seconds(time_limit: float | None) -> float | None:
+    if time_limit is not None and not time_limit > 0:
+        raise FednasError(f"--time-limit is {time_limit}; it must be above zero", hint="such as --time-limit 60")
+    return time_limit
 
 
 def search_document(answer: "SearchAnswer", devices: list[str]) -> dict[str, object]:
@@ -78,6 +113,7 @@ def search_document(answer: "SearchAnswer", devices: list[str]) -> dict[str, obj
     return {
         "architecture": answer.architecture.as_dict(),
         "fitness": answer.fitness,
+        "objective": answer.objective,
         "macs": answer.macs,
         "params": answer.params,
         "weight_bytes": answer.weight_bytes,
@@ -96,16 +132,17 @@ def search_document(answer: "SearchAnswer", devices: list[str]) -> dict[str, obj
                 "value": use.value,
                 "smallest_reachable": use.smallest_reachable,
                 "reached_by": use.reached_by and use.reached_by.as_dict(),
+                "binds": use.next_better is not None if answer.status == "optimal" else None,
+                "next_better": use.next_better and _next_document(use, use.next_better),
             }
             for use in answer.limits
         ],
+        "of_largest": answer.of_largest and dataclasses.asdict(answer.of_largest),
     }
 
 
 def search_text(answer: "SearchAnswer", kinds: Mapping[str, str]) -> str:
     """The form for people."""
-    from fednas.toolchain.search.request import format_quantity
-
     arch = answer.architecture
     rows = [
         ("status", _status(answer)),
@@ -120,10 +157,34 @@ def search_text(answer: "SearchAnswer", kinds: Mapping[str, str]) -> str:
     for (device, kind), p in zip(kinds.items(), answer.predictions, strict=True):
         span = f"{format_latency_ms(p.low_ms)} to {format_latency_ms(p.high_ms)}"
         rows.append((f"latency on {device}", f"{format_latency_ms(p.latency_ms)} ({kind}; {p.coverage:.0%}: {span})"))
-    for use in answer.limits:
-        used = f"{use.value / use.limit:.1%} of {format_quantity(use.quantity, use.limit)}"
-        rows.append((f"budget {use.quantity}", used))
+    rows += [(f"budget {use.quantity}", _use_text(use, answer.status)) for use in answer.limits]
+    if answer.objective is not None and answer.objective != answer.fitness:
+        rows.append(("objective", f"{answer.objective:.4f} (fitness less the weighted latency)"))
+    if (share := answer.of_largest) is not None:
+        fitness = "" if share.fitness is None else f"{share.fitness:.1%} of its fitness, "
+        rows.append(("largest network", f"{fitness}{share.macs:.1%} of its MACs, {share.params:.1%} of its parameters"))
     return table(rows, ("", "architecture found" if answer.status != "infeasible" else "closest architecture"))
+
+
+def _use_text(use: "LimitUse", status: str) -> str:
+    """How much of a budget is used, and what more of it would bring."""
+    from fednas.toolchain.search.request import format_quantity
+
+    text = f"{use.value / use.limit:.1%} of {format_quantity(use.quantity, use.limit)}"
+    if use.next_better is not None:
+        more = use.next_better.value - use.limit
+        needed = f"{format_quantity(use.quantity, use.next_better.value)} ({more / use.limit:+.2%})"
+        return f"{text}; binds: the next better subnet (fitness {use.next_better.fitness:.4f}) needs {needed}"
+    return f"{text}; does not bind" if status == "optimal" else text
+
+
+def _next_document(use: "LimitUse", step: "NextBetter") -> dict[str, object]:
+    return {
+        "value": step.value,
+        "increase": step.value - use.limit,
+        "fitness": step.fitness,
+        "architecture": step.architecture.as_dict(),
+    }
 
 
 def _prediction(prediction: "LatencyPrediction") -> dict[str, object]:
@@ -135,4 +196,4 @@ def _status(answer: "SearchAnswer") -> str:
         return f"optimal: no architecture within the budgets is fitter (proven in {answer.seconds:.2f} s)"
     if answer.status == "infeasible":
         return "infeasible: shown is the architecture that comes closest"
-    return f"feasible: at most {answer.gap:.3%} below the best (time was up after {answer.seconds:.1f} s)"
+    return f"feasible: at most {answer.gap:.3%} below the best, not proven optimal ({answer.seconds:.2f} s)"

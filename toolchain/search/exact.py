@@ -18,8 +18,9 @@ from fednas.toolchain.search.limits import Limit, Quantity, macs_quantity
 from fednas.toolchain.search.options import OptionCache
 from fednas.toolchain.search.problem import Problem, problem_of
 from fednas.toolchain.space.architecture import Architecture
+from fednas.toolchain.space.cost import population_totals
 from fednas.toolchain.space.fitness import FitnessSettings, depth_penalty, fitness_of
-from fednas.toolchain.space.population import Floats
+from fednas.toolchain.space.population import Floats, Population
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
 
 BEAM = 200
@@ -31,21 +32,23 @@ class Best:
     """The outcome of one search."""
 
     status: str
-    """``optimal``, ``feasible`` (time was up; see the gap) or ``infeasible``."""
+    """``optimal``, ``feasible`` (not proven; see the gap) or ``infeasible``."""
     architecture: Architecture | None
     """None if infeasible, or if no network was found in time."""
-    fitness: float
-    """F of the architecture; minus infinity without one."""
+    objective: float
+    """What was maximised: F, less the priced quantities; minus infinity without an architecture."""
     upper_bound: float
-    """No network within the limits has a higher F; equal to ``fitness`` when optimal."""
+    """No network within the limits has a higher objective; equal to ``objective`` when optimal."""
     seconds: float
+    fitness: float = -np.inf
+    """F of the architecture."""
 
     @property
     def gap(self) -> float:
-        """(upper bound - fitness) / |fitness|; 0 when optimal."""
-        if self.upper_bound == self.fitness:
+        """(upper bound - objective) / |objective|; 0 when optimal."""
+        if self.upper_bound == self.objective:
             return 0.0
-        return (self.upper_bound - self.fitness) / max(abs(self.fitness), 1e-12)
+        return (self.upper_bound - self.objective) / max(abs(self.objective), 1e-12)
 
 
 class ExactSearch:
@@ -61,21 +64,55 @@ class ExactSearch:
         price: Sequence[float] | None = None,
     ) -> None:
         """``price``: what a unit of each quantity takes off the fitness, for a weighted objective."""
-        chosen = list(quantities) or [macs_quantity(space, accounting)]
-        self._constants = np.array([quantity.constant for quantity in chosen])
-        self._problem = problem_of(space, settings, accounting, [q.table for q in chosen], price)
+        self._settings = settings
+        self._quantities = list(quantities) or [macs_quantity(space, accounting)]
+        self._constants = np.array([quantity.constant for quantity in self._quantities])
+        tables = [quantity.table for quantity in self._quantities]
+        self._problem = problem_of(space, settings, accounting, tables, price)
         self._options = OptionCache(self._problem)
 
     def best(self, budgets: Sequence[float], time_limit_s: float | None = None) -> Best:
-        """The fittest architecture with every quantity at most its budget (`math.inf`: no limit).
+        """The architecture of highest objective with every quantity at most its budget (`math.inf`: no limit).
 
         Status is ``optimal`` unless the time was up. Without quantities, ``budgets`` is empty.
         """
         started = time.perf_counter()
-        at_most = np.array(budgets or [np.inf], float) - self._constants
         deadline = None if time_limit_s is None else started + time_limit_s
-        found = Solver(self._problem, self._options, at_most, deadline).solve()
-        return replace(found, seconds=time.perf_counter() - started)
+        found = Solver(self._problem, self._options, self._own_budgets(budgets), deadline).solve()
+        return replace(self._checked(found), seconds=time.perf_counter() - started)
+
+    def bound(self, budgets: Sequence[float]) -> float:
+        """No network within the budgets has a higher objective; quick, and a little above the optimum."""
+        own = with_rounding_slack(self._own_budgets(budgets))
+        slices = slices_of(self._problem)
+        upper = completions(self._problem, slices, tighten(self._problem, slices, own), own).upper
+        return float(upper.max()) - self._priced_constants
+
+    def _own_budgets(self, budgets: Sequence[float]) -> Floats:
+        own: Floats = np.array(budgets or [np.inf], float) - self._constants
+        return own
+
+    @property
+    def _priced_constants(self) -> float:
+        return float(self._problem.price @ self._constants)
+
+    def _checked(self, best: Best) -> Best:
+        """``best`` after its objective was computed anew by the independent code that scores populations."""
+        if best.architecture is None:
+            return replace(best, upper_bound=best.upper_bound - self._priced_constants)
+        space = self._problem.space
+        fitness = fitness_of(space, best.architecture, self._settings, self._problem.accounting)
+        population = Population.from_architectures(space, [best.architecture])
+        priced = [
+            price * (quantity.constant + float(population_totals(quantity.table, population)[0]))
+            for price, quantity in zip(self._problem.price, self._quantities, strict=True)
+            if price != 0
+        ]
+        objective, claimed = fitness - sum(priced), best.objective - self._priced_constants
+        if abs(objective - claimed) > 1e-9 * (1.0 + abs(fitness) + sum(map(abs, priced))):
+            raise ContractError(f"the search says {claimed!r}, the definition {objective!r}: {best.architecture}")
+        bound = objective if best.status == "optimal" else max(best.upper_bound - self._priced_constants, objective)
+        return replace(best, objective=objective, upper_bound=bound, fitness=fitness)
 
 
 def find_best(
@@ -84,12 +121,16 @@ def find_best(
     limits: Sequence[Limit],
     *,
     accounting: Accounting = "network",
+    price: Sequence[float] | None = None,
     time_limit_s: float | None = None,
 ) -> Best:
-    """The fittest architecture within every limit, its fitness checked against the definition."""
-    search = ExactSearch(space, settings, [limit.quantity for limit in limits], accounting=accounting)
-    best = search.best([limit.at_most for limit in limits], time_limit_s)
-    return _checked(space, settings, accounting, best)
+    """The fittest architecture within every limit.
+
+    ``price``: what a unit of each limited quantity takes off the fitness; `math.inf` as its limit means none.
+    """
+    quantities = [limit.quantity for limit in limits]
+    search = ExactSearch(space, settings, quantities, accounting=accounting, price=price)
+    return search.best([limit.at_most for limit in limits], time_limit_s)
 
 
 def cheapest(
@@ -111,7 +152,7 @@ def cheapest(
     best = search.best([np.inf if k == which else limit.at_most for k, limit in enumerate(limits)])
     if best.architecture is None:
         return None
-    return limits[which].quantity.constant - best.fitness, best.architecture
+    return -best.objective, best.architecture
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +237,3 @@ def worst_possible(problem: Problem) -> float:
         worst -= float(stage.penalty.max()) + abs(min(0.0, float(stage.volume.min()) * logs))
         dearest += stage.first_cost.max(axis=(1, 2, 3)) + depth * stage.rest_cost.max(axis=(1, 2))
     return worst - float(np.abs(problem.price) @ dearest)
-
-
-def _checked(space: SearchSpace, settings: FitnessSettings, accounting: Accounting, best: Best) -> Best:
-    """``best`` after its fitness was computed anew by the independent code that scores populations."""
-    if best.architecture is None:
-        return best
-    fitness = fitness_of(space, best.architecture, settings, accounting)
-    if abs(fitness - best.fitness) > 1e-9 * max(1.0, abs(fitness)):
-        raise ContractError(f"the search says F = {best.fitness!r}, the definition {fitness!r}: {best.architecture}")
-    bound = fitness if best.status == "optimal" else max(best.upper_bound, fitness)
-    return replace(best, fitness=fitness, upper_bound=bound)

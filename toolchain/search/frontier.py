@@ -68,18 +68,22 @@ def next_better(
     settings: FitnessSettings,
     axis: Quantity,
     limits: Sequence[Limit],
-    fitness: float,
+    objective: float,
     above: float,
     *,
     accounting: Accounting = "network",
+    price: Sequence[float] | None = None,
 ) -> FrontierPoint | None:
-    """The cheapest network within ``limits`` fitter than ``fitness``, the best at an axis value of at most ``above``.
+    """The cheapest network that beats ``objective``, the best with an axis value of at most ``above``.
 
-    None if there is none: then more of this quantity would not help.
+    None if there is none: then more of this quantity would not help. ``price``: what a unit of the axis and of
+    each limited quantity takes off the fitness.
     """
-    walk = _walk(space, settings, axis, limits, accounting)
+    quantities = [axis, *(limit.quantity for limit in limits)]
+    constants = sum(p * q.constant for p, q in zip(price or (), quantities, strict=False))
+    walk = _walk(space, settings, axis, limits, accounting, price)
     # The last bits of a sum must not pass for a better network.
-    best = fitness + 1e-9 * max(1.0, abs(fitness))
+    best = objective + constants + 1e-9 * max(1.0, abs(objective))
     for step in walk.above(best, above - axis.constant, walk.largest):
         if step.networks:
             points = _exact_points(space, settings, accounting, axis, [step.networks[0][1]])
@@ -88,10 +92,15 @@ def next_better(
 
 
 def _walk(
-    space: SearchSpace, settings: FitnessSettings, axis: Quantity, limits: Sequence[Limit], accounting: Accounting
+    space: SearchSpace,
+    settings: FitnessSettings,
+    axis: Quantity,
+    limits: Sequence[Limit],
+    accounting: Accounting,
+    price: Sequence[float] | None = None,
 ) -> Walk:
     quantities = [axis, *(limit.quantity for limit in limits)]
-    problem = problem_of(space, settings, accounting, [quantity.table for quantity in quantities])
+    problem = problem_of(space, settings, accounting, [q.table for q in quantities], price)
     return Walk(problem, [limit.at_most - limit.quantity.constant for limit in limits])
 
 

@@ -1,8 +1,8 @@
 """The published genetic search (method section 4.1), kept as the baseline that the exact search is held against.
 
 Bit-equal to the public implementation for the same seed: every random number is drawn in the published order.
-What changes no result was repaired: an architecture is scored once (Q12), no process pool is made, and a
-population of fewer than 3 ends with an error instead of a crash (Q15).
+What changes no result was repaired: an architecture is scored once (Q12), no process pool is made, a weighted
+latency counts everywhere (Q13), and a population of fewer than 3 ends with an error instead of a crash (Q15).
 """
 
 import time
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fednas.common import FednasError
-from fednas.toolchain.search.exact import Best
+from fednas.toolchain.search.exact import Best, ExactSearch
 from fednas.toolchain.search.limits import Limit
 from fednas.toolchain.space.cost import population_totals
-from fednas.toolchain.space.fitness import FitnessSettings, population_fitness
+from fednas.toolchain.space.fitness import FitnessSettings, fitness_of, population_fitness
 from fednas.toolchain.space.population import Floats, Population
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
 
@@ -53,15 +53,24 @@ def find_genetically(
     settings: GeneticSettings,
     *,
     accounting: Accounting = "network",
+    price: Sequence[float] | None = None,
 ) -> Best:
-    """The best architecture that the genetic search meets; there is no bound and no proof."""
+    """The best architecture that the genetic search meets, with no proof; the upper bound is the exact search's.
+
+    ``price``: what a unit of each limited quantity takes off the fitness. Status is always ``feasible``; without
+    an architecture, no network within the limits was drawn, which does not prove that there is none.
+    """
     started = time.perf_counter()
-    search = _Search(space, weights, limits, settings, accounting)
+    search = _Search(space, weights, limits, settings, accounting, price)
     genes, value = search.run()
     seconds = time.perf_counter() - started
+    bound = ExactSearch(space, weights, [limit.quantity for limit in limits], accounting=accounting, price=price)
+    upper = bound.bound([limit.at_most for limit in limits])
     if genes is None:
-        return Best("infeasible", None, -np.inf, np.inf, seconds)
-    return Best("feasible", search.population(genes[None]).architecture(space, 0), value, np.inf, seconds)
+        return Best("feasible", None, -np.inf, upper, seconds)
+    architecture = search.population(genes[None]).architecture(space, 0)
+    fitness = fitness_of(space, architecture, weights, accounting)
+    return Best("feasible", architecture, value, max(upper, value), seconds, fitness)
 
 
 class _Search:
@@ -72,8 +81,10 @@ class _Search:
         limits: Sequence[Limit],
         settings: GeneticSettings,
         accounting: Accounting,
+        price: Sequence[float] | None,
     ) -> None:
-        self._space, self._weights, self._limits = space, weights, limits
+        self._space, self._weights = space, weights
+        self._limits = list(zip(limits, [0.0] * len(limits) if price is None else price, strict=True))
         self._settings, self._accounting = settings, accounting
         self._rng = np.random.default_rng(settings.seed)
         stages, slots = space.num_stages, space.expansion_slots
@@ -163,7 +174,7 @@ class _Search:
         population = self.population(people)
         terms = population_fitness(self._space, population, self._weights, self._accounting)
         values = np.where(terms.effectiveness > self._weights.rho0, OVER_RHO0, terms.fitness)
-        for limit in self._limits:
+        for limit, price in self._limits:
             total = limit.quantity.constant + population_totals(limit.quantity.table, population)
-            values = np.where(total > limit.at_most, OVER_A_LIMIT, values)
+            values = np.where(total > limit.at_most, OVER_A_LIMIT, values - price * total)
         return values

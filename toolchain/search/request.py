@@ -1,12 +1,15 @@
 """A search as a user asks for it: budgets in, an answer that explains itself out."""
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fednas.common import FednasError, format_bytes, format_count, format_latency_ms
+from fednas.common import ContractError, FednasError, format_bytes, format_count, format_latency_ms
 from fednas.latency_tables.model import LatencyModel, LatencyPrediction
 from fednas.toolchain.search.exact import cheapest, find_best
+from fednas.toolchain.search.explain import NextBetter, OfLargest, next_steps, of_largest
+from fednas.toolchain.search.genetic import GeneticSettings, find_genetically
 from fednas.toolchain.search.limits import (
     Limit,
     latency_quantity,
@@ -43,6 +46,8 @@ class LimitUse:
     smallest_reachable: float | None
     """Set when the search was infeasible: the least that the space can reach within the other limits."""
     reached_by: Architecture | None
+    next_better: NextBetter | None = None
+    """Set when an explained answer is optimal and this limit binds: what raising it would bring first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +65,14 @@ class SearchAnswer:
     predictions: tuple[LatencyPrediction, ...]
     """One for each latency model asked for."""
     upper_bound: float | None
+    """Of the objective."""
     gap: float | None
     seconds: float
+    """Of the search alone, without its explanation."""
     limits: tuple[LimitUse, ...]
+    objective: float | None = None
+    """What was maximised: the fitness, less the weighted latency; None if infeasible or not searched."""
+    of_largest: OfLargest | None = None
 
 
 def answer_search(
@@ -73,23 +83,78 @@ def answer_search(
     precision: str = "fp32",
     accounting: Accounting = "network",
     time_limit_s: float | None = None,
+    genetic: GeneticSettings | None = None,
+    latency_weight: float = 0.0,
+    explain: bool = False,
 ) -> SearchAnswer:
     """Find the fittest architecture within the budgets, on every device of ``models`` at once.
 
-    Raises `FednasError` if a latency is limited without a model to predict it, or a model lacks a block.
+    Args:
+        space: the search space.
+        budgets: what is allowed.
+        models: latency models; a latency budget holds on each of them.
+        precision: of the weights, for their size.
+        accounting: of MACs, parameters and fitness.
+        time_limit_s: past it the answer is ``feasible``, with a true bound.
+        genetic: search genetically, as published, instead of exactly.
+        latency_weight: fitness that a millisecond on the one model takes off the objective.
+        explain: say of every budget that binds what the next better subnet would cost.
+
+    Raises `FednasError` if a latency is limited or weighted without a model to predict it, if a model lacks a
+    block of the space, or if the search ended without a network and without a proof that there is none.
     """
     settings = FitnessSettings.of_space(space)
-    limits = _limits(space, budgets, models, precision, accounting)
-    best = find_best(space, settings, limits, accounting=accounting, time_limit_s=time_limit_s)
+    limits, price = _priced(space, _limits(space, budgets, models, precision, accounting), models, latency_weight)
+    if genetic is not None:
+        best = find_genetically(space, settings, limits, genetic, accounting=accounting, price=price)
+    else:
+        best = find_best(space, settings, limits, accounting=accounting, price=price, time_limit_s=time_limit_s)
     if best.status == "infeasible":
-        uses = _shortfalls(space, limits)
+        uses = _shortfalls(space, [limit for limit in limits if limit.at_most < math.inf], settings)
         closest = next(use.reached_by for use in uses if use.reached_by is not None)
         return describe(space, closest, models, accounting, "infeasible", None, None, best.seconds, uses)
     if best.architecture is None:
-        raise FednasError("the time limit passed before any network was found", hint="allow more seconds")
-    uses = tuple(_use(space, limit, best.architecture) for limit in limits)
+        raise _nothing_found(genetic)
+    steps: Sequence[NextBetter | None] = [None] * len(limits)
+    if explain and best.status == "optimal":
+        steps = next_steps(space, settings, limits, best, accounting=accounting, price=price)
+    uses = tuple(
+        _use(space, limit, best.architecture, step)
+        for limit, step in zip(limits, steps, strict=True)
+        if limit.at_most < math.inf
+    )
     bound, gap = best.upper_bound, best.gap
-    return describe(space, best.architecture, models, accounting, best.status, bound, gap, best.seconds, uses)
+    answer = describe(space, best.architecture, models, accounting, best.status, bound, gap, best.seconds, uses)
+    share = of_largest(space, best.architecture, settings, accounting)
+    return replace(answer, objective=best.objective, of_largest=share)
+
+
+def _nothing_found(genetic: GeneticSettings | None) -> FednasError:
+    if genetic is None:
+        return FednasError("the time limit passed before any network was found", hint="allow more seconds")
+    return FednasError(
+        "the genetic search drew no network within the budgets, which does not prove that there is none",
+        hint="use --method exact, which says what can be reached",
+    )
+
+
+def _priced(
+    space: SearchSpace, limits: Sequence[Limit], models: Sequence[LatencyModel], weight: float
+) -> tuple[list[Limit], list[float] | None]:
+    """The limits, with one on the weighted latency among them, and the price of each."""
+    if weight == 0:
+        return list(limits), None
+    if not (weight > 0 and math.isfinite(weight)):
+        raise FednasError(f"the latency weight is {weight}; it must be above zero", hint="such as 1, for one F a ms")
+    if len(models) != 1:
+        raise FednasError(
+            f"a latency weight needs exactly one device or latency table, not {len(models)}",
+            hint="add --device NAME or --table FILE",
+        )
+    others = [limit for limit in limits if not limit.quantity.name.startswith("latency_ms")]
+    latency = [limit for limit in limits if limit not in others]
+    latency = latency or [Limit(latency_quantity(space, models[0]), math.inf)]
+    return [*latency, *others], [weight, *[0.0] * len(others)]
 
 
 def describe(
@@ -141,8 +206,8 @@ def _limits(
     return limits
 
 
-def _use(space: SearchSpace, limit: Limit, architecture: Architecture) -> LimitUse:
-    return LimitUse(limit.quantity.name, limit.at_most, _value(space, limit, architecture), None, None)
+def _use(space: SearchSpace, limit: Limit, architecture: Architecture, step: NextBetter | None) -> LimitUse:
+    return LimitUse(limit.quantity.name, limit.at_most, _value(space, limit, architecture), None, None, step)
 
 
 def _value(space: SearchSpace, limit: Limit, architecture: Architecture) -> float:
@@ -150,20 +215,28 @@ def _value(space: SearchSpace, limit: Limit, architecture: Architecture) -> floa
     return limit.quantity.constant + float(population_totals(limit.quantity.table, population)[0])
 
 
-def _shortfalls(space: SearchSpace, limits: Sequence[Limit]) -> tuple[LimitUse, ...]:
-    """The limits that cannot be met: each alone, or, if each alone can be, each within the others."""
-    alone = [_smallest(space, [limit], 0) for limit in limits]
+def _shortfalls(space: SearchSpace, limits: Sequence[Limit], settings: FitnessSettings) -> tuple[LimitUse, ...]:
+    """The limits that cannot be met: each alone, or, if each alone can be, the first few that clash."""
+    if not limits or cheapest(space, limits[:1], 0, settings) is None:
+        raise FednasError(
+            f"no network of the space has an effectiveness of at most {settings.rho0}",
+            hint="raise supernet_rho0_constraint in the search space",
+        )
+    alone = [_smallest(space, [limit], 0, settings) for limit in limits]
     broken = [use for use in alone if use.value > use.limit]
     if broken:
         return tuple(broken)
-    return tuple(_smallest(space, limits, k) for k in range(len(limits)))
+    groups = itertools.chain.from_iterable(itertools.combinations(limits, n) for n in range(2, len(limits) + 1))
+    # The first group that cannot be met is minimal: without any one of its limits the others can be met.
+    group = next(group for group in groups if (use := _smallest(space, group, 0, settings)).value > use.limit)
+    return tuple(_smallest(space, group, k, settings) for k in range(len(group)))
 
 
-def _smallest(space: SearchSpace, limits: Sequence[Limit], which: int) -> LimitUse:
+def _smallest(space: SearchSpace, limits: Sequence[Limit], which: int, settings: FitnessSettings) -> LimitUse:
     limit = limits[which]
-    least = cheapest(space, limits, which)
+    least = cheapest(space, limits, which, settings)
     if least is None:
-        return LimitUse(limit.quantity.name, limit.at_most, math.nan, None, None)
+        raise ContractError(f"{limit.quantity.name} was asked for within limits that cannot be met")
     value, architecture = least
     return LimitUse(limit.quantity.name, limit.at_most, value, value, architecture)
 

@@ -52,7 +52,7 @@ class Walk:
     def from_best_at(self, start: float, end: float) -> Iterator[Step]:
         """From the best network that costs at most ``start`` to the best that costs at most ``end``."""
         first = Solver(self._problem, self._options, np.array([start, *self._others]), None).solve()
-        best = worst_possible(self._problem) if first.architecture is None else first.fitness
+        best = worst_possible(self._problem) if first.architecture is None else first.objective
         yield Step(start, () if first.architecture is None else ((best, first.architecture),))
         yield from self.above(best, start, end)
 
