@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from fednas.toolchain.search.labels import Enumeration, Labels, Layer
+from fednas.toolchain.search.labels import Enumeration, Layer, objective
 from fednas.toolchain.search.problem import Indices, Problem, population_of
 from fednas.toolchain.space.architecture import Architecture
 from fednas.toolchain.space.population import Floats
@@ -32,7 +32,7 @@ class Completed:
         costs, values, groups, rows = [], [], [], []
         for number, (key, labels) in enumerate(layers[-1].items()):
             cost = labels.cost + run.problem.head_cost[:, key[0]][:, None]
-            value = _objective(run.problem, key, labels)
+            value = objective(run.problem, key, labels)
             allowed = np.flatnonzero((cost <= run.budgets[:, None]).all(axis=0) & np.isfinite(value))
             costs.append(cost[:, allowed])
             values.append(value[allowed])
@@ -69,15 +69,3 @@ class Completed:
             row, key = int(labels.parent[row]), before
         population = population_of(problem, np.array([key[0]]), stages[::-1])
         return population.architecture(problem.space, 0)
-
-
-def _objective(problem: Problem, key: tuple[int, int], labels: Labels) -> Floats:
-    """The objective of complete networks; minus infinity where rho0 is broken."""
-    width, state = key
-    settings = problem.settings
-    layers = 1 + 3 * problem.space.num_stages + 2 * problem.depth_states.pairs[-1][state][0]
-    rho = layers / np.exp(labels.log_sum / layers)
-    value = labels.value - problem.price @ problem.head_cost[:, width]
-    value -= settings.beta * problem.depth_states.penalty[state]
-    # The relative 1e-12 lets equality pass after rounding.
-    return np.where(rho <= settings.rho0 * (1 + 1e-12), value + settings.gamma * rho, -np.inf)

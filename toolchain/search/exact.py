@@ -25,6 +25,9 @@ from fednas.toolchain.space.search_space import Accounting, SearchSpace
 
 BEAM = 200
 """Labels kept a group where the time is up and only a good answer, not the best, can be had."""
+FIRST_SLACK, SLACK_GROWTH = 1e-3, 1.3
+"""How far below its bound the optimum is looked for first, as a share, and how that grows. The work grows faster
+than the square of the slack, so small steps cost less than one that goes too far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +195,13 @@ class Solver:
         """Look for networks above a threshold close to the bound; lower it until one is found."""
         top = float(upper.max())
         lowest = worst_possible(self._problem)
-        slack = max(1e-3 * abs(top), 1e-6)
+        slack = max(FIRST_SLACK * abs(top), 1e-6)
         while True:
             threshold = max(top - slack, lowest)
             found = self._above(threshold, slices, multipliers, upper, beam=None)
             if found.architecture is not None or threshold <= lowest:
                 return found
-            slack *= 8
+            slack *= SLACK_GROWTH
 
     def _above(self, threshold: float, slices: Slices, multipliers: Floats, upper: Floats, beam: int | None) -> _Found:
         """The best network whose objective is at least ``threshold``, if there is one."""

@@ -79,10 +79,15 @@ class Enumeration:
         options: OptionCache,
         deadline: float | None = None,
         floor: float = -np.inf,
+        axis_price: float = 0.0,
     ) -> None:
-        """``piece`` holds one slice; ``multipliers`` is (1, k); past ``deadline`` `TimeIsUpError` is raised."""
+        """``piece`` holds one slice; ``multipliers`` is (1, k); past ``deadline`` `TimeIsUpError` is raised.
+
+        ``axis_price``: what each unit of the first cost that a network leaves of its budget adds to its objective
+        before it is compared with the incumbent.
+        """
         self.problem, self.budgets, self.options, self.deadline = problem, budgets, options, deadline
-        self.floor = floor
+        self.floor, self.axis_price = floor, axis_price
         self.low, self.high = float(piece.low[0]), float(piece.high[0])
         self.slope, self.level = float(piece.slope[0]), float(piece.level[0])
         self.multipliers = multipliers[0]
@@ -177,7 +182,15 @@ class Enumeration:
         if len(possible) == 0:
             return None
         group = np.zeros(len(rows), np.int64)
-        return Labels(cost, labels.value[rows] + value[picks], log_sum, rows, group, picks).take(possible)
+        grown = Labels(cost, labels.value[rows] + value[picks], log_sum, rows, group, picks).take(possible)
+        return grown if j + 1 < len(self.problem.stages) else self._good_enough(width, after, grown, threshold)
+
+    def _good_enough(self, width: int, state: int, labels: Labels, threshold: float) -> Labels | None:
+        """Complete networks, judged by their own objective instead of by a bound on it."""
+        spare = self.budgets[0] - labels.cost[0] - self.problem.head_cost[0, width] if self.axis_price else 0.0
+        reached = objective(self.problem, (width, state), labels) + self.axis_price * spare
+        kept = np.flatnonzero(reached >= threshold)
+        return labels.take(kept) if len(kept) else None
 
     @staticmethod
     def _promising(base: Floats, gain: Floats, threshold: float) -> tuple[Indices, Indices]:
@@ -236,6 +249,21 @@ def undominated(cost: Floats, values: Floats) -> Indices:
         dominated[0] = False
         kept = kept[~dominated]
     return kept
+
+
+def objective(problem: Problem, key: tuple[int, int], labels: Labels) -> Floats:
+    """The objective of complete networks, (n,); minus infinity where rho0 is broken.
+
+    ``key``: the width index of their last stage and their depth state.
+    """
+    width, state = key
+    settings = problem.settings
+    layers = 1 + 3 * problem.space.num_stages + 2 * problem.depth_states.pairs[-1][state][0]
+    rho = layers / np.exp(labels.log_sum / layers)
+    value = labels.value - problem.price @ problem.head_cost[:, width]
+    value -= settings.beta * problem.depth_states.penalty[state]
+    # The relative 1e-12 lets equality pass after rounding.
+    return np.where(rho <= settings.rho0 * (1 + 1e-12), value + settings.gamma * rho, -np.inf)
 
 
 def _joined(parts: list[Labels]) -> Labels:

@@ -94,7 +94,9 @@ class Walk:
         if upper < needed:
             return None
         piece = self._slices.one(i)
-        run = Enumeration(self._problem, piece, multipliers, budgets, self._options, floor=stairs.start)
+        run = Enumeration(
+            self._problem, piece, multipliers, budgets, self._options, floor=stairs.start, axis_price=price
+        )
         threshold = max(needed, upper - self._band)
         while True:
             networks = Completed.of(run, run.layers(threshold))
