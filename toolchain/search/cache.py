@@ -1,33 +1,40 @@
 """The training curriculum: a cache of the fittest subnets from the smallest to the largest network.
 
 The published cache is made by one genetic search a row, covers 459 M MACs upwards, and holds duplicates and a
-hand-edited row (method Q10, Q17, Q19, Q24). Here every row is proven optimal for its budget, the whole range
-is covered by default, and the smallest and the largest network are always in.
+hand-edited row (method Q10, Q17, Q19, Q24). Here all rows come from one proven frontier, the whole range is
+covered by default, and the smallest and the largest network are always in.
 """
 
 import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from fednas.common import FednasError, Progress, silent, write_atomic
-from fednas.toolchain.search.exact import ExactSearch
-from fednas.toolchain.search.limits import macs_quantity
+from fednas.toolchain.search.frontier import FrontierPoint, find_frontier
+from fednas.toolchain.search.limits import Quantity, macs_quantity
 from fednas.toolchain.space.architecture import (
     Architecture,
     largest_architecture,
     smallest_architecture,
 )
-from fednas.toolchain.space.cost import cost_of, population_cost
+from fednas.toolchain.space.cost import population_cost, population_totals
 from fednas.toolchain.space.fitness import FitnessSettings, population_fitness
-from fednas.toolchain.space.population import Population
+from fednas.toolchain.space.population import Floats, Population
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
 
 COLUMNS = ("macs", "params", "fitness_score", "effectiveness", "entropy", "d", "e", "w_indices")
+Spacing = Literal["equidistant", "frontier"]
+"""``equidistant``: budgets at equal steps of the axis, as published. ``frontier``: equal steps along the curve of
+fitness over the axis, both scaled to their range, which puts more rows where fitness rises steeply."""
+SPACINGS: dict[str, Spacing] = {"equidistant": "equidistant", "frontier": "frontier"}
+HALVINGS = 12
+"""Rounds of budgets between the budgets, for rows that turned out equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,49 +47,94 @@ class CacheRow:
     fitness: float
     effectiveness: float
     entropy: float
+    latency_ms: float | None = None
+    """Predicted, where latency was the axis."""
 
 
 def make_cache(
     space: SearchSpace,
     count: int,
     *,
-    min_macs: int | None = None,
-    max_macs: int | None = None,
+    axis: Quantity | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    spacing: Spacing = "equidistant",
     accounting: Accounting = "network",
     progress: Progress = silent,
 ) -> list[CacheRow]:
-    """Up to ``count`` distinct subnets, sorted by MACs, at equidistant budgets of MACs.
+    """Up to ``count`` distinct subnets, sorted by MACs, spread over ``low`` .. ``high`` of the axis.
 
-    The smallest and the largest network within the bounds of the space are always in. Fewer rows come back
-    only if the space does not hold ``count`` distinct optimal networks in that range.
+    The axis is MACs unless another is given. The smallest and the largest network of the space are always in.
+    Fewer rows come back only if the frontier does not hold ``count`` distinct networks in that range.
     """
-    smallest, largest = smallest_architecture(space), largest_architecture(space)
-    low = cost_of(space, smallest, accounting).macs if min_macs is None else min_macs
-    high = cost_of(space, largest, accounting).macs if max_macs is None else max_macs
+    axis = axis or macs_quantity(space, accounting)
+    ends = [smallest_architecture(space), largest_architecture(space)]
+    smallest, largest = (float(v) for v in _values(space, axis, ends))
+    low = smallest if low is None else low
+    high = largest if high is None else high
     if count < 2:
         raise FednasError(f"count is {count}; a cache needs at least 2 rows", hint="use --count 60")
-    if low >= high:
-        raise FednasError(f"min MACs {low} is not below max MACs {high}", hint="mend --min-macs or --max-macs")
-    search = ExactSearch(
-        space, FitnessSettings.of_space(space), [macs_quantity(space, accounting)], accounting=accounting
+    if low > high:
+        raise FednasError(
+            f"the smallest {axis.name} {low:g} is above the largest {high:g}",
+            hint=f"the networks of the space have {smallest:g} to {largest:g}",
+        )
+    points = find_frontier(
+        space, FitnessSettings.of_space(space), axis, accounting=accounting, low=low, high=high, progress=progress
     )
-    found = {smallest: None, largest: None}
-    budgets = _halving(low, high, count)
-    for done, budget in enumerate(budgets):
+    found = {_network(space, arch): arch for arch in ends}
+    for budget in _budgets(points, low, high, count, spacing):
         if len(found) >= count:
             break
-        architecture = search.best([budget]).architecture
-        if architecture is not None:
-            found[architecture] = None
-        progress(done, len(budgets), f"{len(found)} of {count} rows")
-    return rows_of(space, list(found), accounting)
+        for point in _at(points, budget):
+            found.setdefault(_network(space, point.architecture), point.architecture)
+    rows = rows_of(space, list(found.values()), accounting)
+    if not axis.name.startswith("latency_ms"):
+        return rows
+    latencies = _values(space, axis, [row.architecture for row in rows])
+    return [replace(row, latency_ms=float(value)) for row, value in zip(rows, latencies, strict=True)]
 
 
-def _halving(low: int, high: int, count: int) -> list[float]:
-    """Equidistant budgets first; then the midpoints between them, for rows that turned out equal."""
-    first = np.linspace(low, high, count)
-    between = (first[:-1] + first[1:]) / 2
-    return [*first[1:-1], *between]
+def _values(space: SearchSpace, axis: Quantity, archs: Sequence[Architecture]) -> Floats:
+    totals: Floats = axis.constant + population_totals(axis.table, Population.from_architectures(space, archs))
+    return totals
+
+
+def _network(space: SearchSpace, arch: Architecture) -> tuple[object, ...]:
+    """Equal for architectures that are one network: two width indices may round to the same channels."""
+    stages = zip(space.stage_widths, arch.w_indices[1:], strict=True)
+    return arch.d, arch.e, space.stem_widths[arch.w_indices[0]], tuple(widths[w] for widths, w in stages)
+
+
+def _budgets(points: Sequence[FrontierPoint], low: float, high: float, count: int, spacing: Spacing) -> Floats:
+    """Values of the axis: first evenly spaced, then round after round the ones half way between them."""
+    positions = [np.linspace(0.0, 1.0, count)[1:-1]]
+    for halving in range(HALVINGS):
+        steps = (count - 1) * 2**halving
+        positions.append((np.arange(steps) + 0.5) / steps)
+    shares = np.concatenate(positions)
+    if spacing == "equidistant":
+        return low + shares * (high - low)
+    values = np.array([point.value for point in points])
+    fitness = np.array([point.fitness for point in points])
+    steps_along = np.hypot(_scaled_steps(values), _scaled_steps(fitness))
+    along = np.r_[0.0, np.cumsum(steps_along)]
+    # The point nearest to each position along the curve.
+    middles = (along[1:] + along[:-1]) / 2
+    budgets: Floats = values[np.searchsorted(middles, shares * along[-1])]
+    return budgets
+
+
+def _scaled_steps(values: Floats) -> Floats:
+    span = values[-1] - values[0] if len(values) else 0.0
+    steps: Floats = np.diff(values) / (span if span > 0 else 1.0)
+    return steps
+
+
+def _at(points: Sequence[FrontierPoint], budget: float) -> Sequence[FrontierPoint]:
+    """The fittest point within ``budget``: one, or none below the first."""
+    index = int(np.searchsorted([point.value for point in points], budget, side="right"))
+    return points[max(index - 1, 0) : index]
 
 
 def rows_of(space: SearchSpace, archs: Sequence[Architecture], accounting: Accounting) -> list[CacheRow]:
@@ -96,13 +148,18 @@ def rows_of(space: SearchSpace, archs: Sequence[Architecture], accounting: Accou
 
 
 def write_cache(path: Path, rows: Sequence[CacheRow]) -> None:
-    """Write the published columns; plain numbers, lists as JSON, so that every reader can load it (Q18)."""
+    """Write the published columns; plain numbers, lists as JSON, so that every reader can load it (Q18).
+
+    A predicted latency is one more column at the end.
+    """
+    latency = any(row.latency_ms is not None for row in rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow([*COLUMNS, "latency_ms"] if latency else COLUMNS)
     for row in rows:
         genes = [
             json.dumps(list(part)) for part in (row.architecture.d, row.architecture.e, row.architecture.w_indices)
         ]
-        writer.writerow([row.macs, row.params, row.fitness, row.effectiveness, row.entropy, *genes])
+        metrics = [row.macs, row.params, row.fitness, row.effectiveness, row.entropy]
+        writer.writerow([*metrics, *genes, row.latency_ms] if latency else [*metrics, *genes])
     write_atomic(path, text.getvalue())

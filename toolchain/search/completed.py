@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from fednas.toolchain.search.labels import Enumeration, Layer, objective
-from fednas.toolchain.search.problem import Indices, Problem, population_of
+from fednas.toolchain.search.problem import Indices, population_of
 from fednas.toolchain.space.architecture import Architecture
 from fednas.toolchain.space.population import Floats
 

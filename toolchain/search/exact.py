@@ -107,7 +107,7 @@ class ExactSearch:
         fitness = fitness_of(space, best.architecture, self._settings, self._problem.accounting)
         population = Population.from_architectures(space, [best.architecture])
         priced = [
-            price * (quantity.constant + float(population_totals(quantity.table, population)[0]))
+            float(price * (quantity.constant + population_totals(quantity.table, population)[0]))
             for price, quantity in zip(self._problem.price, self._quantities, strict=True)
             if price != 0
         ]

@@ -123,7 +123,7 @@ def test_making_a_cache_twice_gives_the_same_file(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--count", "1"], "count is 1; a cache needs at least 2 rows"),
-        (["--min-macs", "5M", "--max-macs", "4M"], "min MACs 5000000 is not below max MACs 4000000"),
+        (["--min-macs", "5M", "--max-macs", "4M"], "--min-macs 5e+06 is not below --max-macs 4e+06"),
     ],
 )
 def test_bad_caches_are_refused_and_nothing_is_written(tmp_path: Path, arguments: list[str], message: str) -> None:
