@@ -1,11 +1,14 @@
 """From a torch module to artefacts that ship, with proof; knows nothing of search spaces."""
 
-from fednas.export.board_script import BUILD_SCRIPT, BatchRange, build_script
+from fednas.export.board_script import BUILD_SCRIPT, BatchRange, BoardModel, build_script
+from fednas.export.calibration import Calibration, CalibrationImages, choose_calibration_images
+from fednas.export.census import Census, KeptLayer, LayerCount, take_census
 from fednas.export.evidence import (
     TOLERANCES,
     Accuracy,
     ArtefactEvidence,
     Parity,
+    Precision,
     Tolerance,
     accuracy_of_logits,
     accuracy_with_interval,
@@ -33,9 +36,13 @@ from fednas.export.manifest import (
     Table,
     TestVectors,
     build_record,
+    judged_model,
 )
 from fednas.export.onnx_export import EXPECTED_OPS, OPSETS, onnx_from_module
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
+from fednas.export.paired_drop import PairedDrop
+from fednas.export.precision_fp16 import FP16_METHOD, fp16_from_onnx
+from fednas.export.precision_int8 import INT8_METHOD, int8_from_onnx
 from fednas.export.preprocessing import Preprocessing
 from fednas.export.report import Report
 from fednas.export.runners import OrtRunner, Runner
@@ -48,27 +55,37 @@ from fednas.export.verification import Check, VerificationReport, find_shipped_f
 __all__ = [
     "BUILD_SCRIPT",
     "EXPECTED_OPS",
+    "FP16_METHOD",
+    "INT8_METHOD",
     "MANIFEST_FILE",
     "OPSETS",
     "TOLERANCES",
     "Accuracy",
     "ArtefactEvidence",
     "BatchRange",
+    "BoardModel",
     "Budget",
     "Build",
+    "Calibration",
+    "CalibrationImages",
+    "Census",
     "Check",
     "Dataset",
     "Device",
     "EngineFile",
     "EngineOptions",
+    "KeptLayer",
     "Latency",
+    "LayerCount",
     "Manifest",
     "MeasuredLatency",
     "Model",
     "ModelMetadata",
     "OnnxFile",
     "OrtRunner",
+    "PairedDrop",
     "Parity",
+    "Precision",
     "PredictedLatency",
     "Preprocessing",
     "Recalibration",
@@ -88,9 +105,13 @@ __all__ = [
     "accuracy_with_interval",
     "build_record",
     "build_script",
+    "choose_calibration_images",
     "compare_logits",
     "engine_from_onnx",
     "find_shipped_folders",
+    "fp16_from_onnx",
+    "int8_from_onnx",
+    "judged_model",
     "model_file_name",
     "onnx_from_module",
     "random_inputs",
@@ -98,6 +119,7 @@ __all__ = [
     "read_onnx_file",
     "shipped_path",
     "staged_folder",
+    "take_census",
     "tensorrt_status",
     "tolerance_for",
     "unlabelled",

@@ -2,6 +2,7 @@
 
 import re
 import string
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fednas.common import ContractError, FednasError
@@ -26,37 +27,50 @@ class BatchRange:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardModel:
+    """One model file that the script can build."""
+
+    file: str
+    sha256: str
+    precision: str
+
+
 def build_script(
+    models: Sequence[BoardModel],
     *,
-    model_file: str,
-    sha256: str,
     opset: int,
-    precision: str,
     input_name: str,
     input_shape: tuple[int, int, int],
     batches: BatchRange = BatchRange(),
 ) -> str:
-    """The POSIX shell script for one model file; ``input_shape`` is (channels, height, width)."""
+    """The POSIX shell script for the model files of one network; ``input_shape`` is (channels, height, width)."""
     import importlib.resources
 
+    for model in models:
+        for value in (model.file, model.sha256, model.precision):
+            _require_safe(value)
+    cases = [f"{m.precision}) MODEL={m.file} SHA256={m.sha256} ;;" for m in models]
     values = {
-        "model": model_file,
-        "stem": model_file.removesuffix(".onnx"),
-        "sha256": sha256,
         "opset": str(opset),
-        "precision": precision,
         "input": input_name,
         "shape": "x".join(str(side) for side in input_shape),
         "smallest": str(batches.smallest),
         "tuned": str(batches.tuned),
         "largest": str(batches.largest),
     }
-    for key, value in values.items():
-        # The values go into a shell script unquoted.
-        if not _SAFE.fullmatch(value):
-            raise ContractError(f"{key} {value!r} cannot stand in a shell script")
+    for value in values.values():
+        _require_safe(value)
+    values["precisions"] = " ".join(model.precision for model in models)
+    values["cases"] = "\n        ".join(cases)
     template = importlib.resources.files("fednas.export").joinpath(f"{BUILD_SCRIPT}.in").read_text("utf-8")
     return _AtTemplate(template).substitute(values)
+
+
+def _require_safe(value: str) -> None:
+    # The values go into a shell script unquoted.
+    if not _SAFE.fullmatch(value):
+        raise ContractError(f"{value!r} cannot stand in a shell script")
 
 
 class _AtTemplate(string.Template):

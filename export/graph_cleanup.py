@@ -27,7 +27,7 @@ def clean_graph(model: "onnx.ModelProto") -> None:
             kept.append(node)
     del model.graph.node[:]
     model.graph.node.extend(kept)
-    _drop_unused_weights(model)
+    drop_unused_weights(model)
 
 
 def _computes_nothing(node: "onnx.NodeProto") -> bool:
@@ -51,7 +51,8 @@ def _integers(node: "onnx.NodeProto") -> Mapping[str, tuple[int, ...]]:
     return {attribute.name: tuple(attribute.ints) for attribute in node.attribute}
 
 
-def _drop_unused_weights(model: "onnx.ModelProto") -> None:
+def drop_unused_weights(model: "onnx.ModelProto") -> None:
+    """Remove, in place, the weights that nothing reads."""
     used = {name for node in model.graph.node for name in node.input}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]

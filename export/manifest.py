@@ -2,9 +2,12 @@
 
 import datetime
 import platform
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from fednas.common import ContractError
+from fednas.export.calibration import Calibration
+from fednas.export.census import Census, KeptLayer, census_of
 from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.onnx_file import OnnxFile
 from fednas.export.records import Record
@@ -92,6 +95,8 @@ class PredictedLatency(Record, frozen=True, kw_only=True):
     high_ms: float
     coverage: float
     """Share of networks whose true latency the interval is meant to hold."""
+    precision: Precision = "fp32"
+    """What it was predicted for."""
 
 
 class MeasuredLatency(Record, frozen=True, kw_only=True):
@@ -177,10 +182,34 @@ class Model(Record, frozen=True, kw_only=True):
     input_name: str
     output_name: str
     evidence: ArtefactEvidence
+    input_type: str = "float32"
+    """Of input and output."""
+    census: Census | None = None
+    """Null in folders of versions that took none."""
+    kept_fp32: tuple[KeptLayer, ...] = ()
+    """Layers of an fp16 file that stayed in fp32, because they could overflow."""
+    calibration: Calibration | None = None
+    """Null for fp32, which needs none."""
+    measured: MeasuredLatency | None = None
+    """Null: not measured."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why this file may not be shipped as verified; empty if it may."""
+        return (*self.evidence.reasons, *(self.census.reasons if self.census else ()))
 
     @classmethod
-    def from_onnx(cls, onnx_file: OnnxFile, precision: Precision, evidence: ArtefactEvidence) -> Self:
-        """The record of an exported file."""
+    def from_onnx(
+        cls,
+        onnx_file: OnnxFile,
+        precision: Precision,
+        evidence: ArtefactEvidence,
+        *,
+        kept_fp32: tuple[KeptLayer, ...] = (),
+        calibration: Calibration | None = None,
+        measured: MeasuredLatency | None = None,
+    ) -> Self:
+        """The record of an exported file, with its census."""
         return cls(
             precision=precision,
             file=onnx_file.path.name,
@@ -189,6 +218,11 @@ class Model(Record, frozen=True, kw_only=True):
             input_name=onnx_file.input_name,
             output_name=onnx_file.output_name,
             evidence=evidence,
+            input_type=onnx_file.input_type,
+            census=census_of(onnx_file.path, precision, {layer.name for layer in kept_fp32}),
+            kept_fp32=kept_fp32,
+            calibration=calibration,
+            measured=measured,
         )
 
 
@@ -228,6 +262,8 @@ class Shipment(Record, frozen=True, kw_only=True):
     dataset: Dataset | None
     """Null: exported without data, so without accuracy checks."""
     recalibration: Recalibration
+    precision: Precision = "fp32"
+    """The first one asked for: latency and budgets speak of its file."""
 
 
 class Header(Record, frozen=True, kw_only=True):
@@ -250,9 +286,14 @@ class Manifest(Header, frozen=True, kw_only=True):
     build: Build
 
 
+def judged_model(shipment: Shipment, models: Sequence[Model]) -> Model:
+    """The model that latency and budgets speak of."""
+    return next((model for model in models if model.precision == shipment.precision), models[0])
+
+
 def status_of(models: tuple[Model, ...], dataset: Dataset | None) -> tuple[Status, tuple[str, ...]]:
     """The verdict over all models, with the reasons if it is not ``verified``."""
-    failed = tuple(f"{model.file}: {why}" for model in models for why in model.evidence.parity.reasons)
+    failed = tuple(f"{model.file}: {why}" for model in models for why in model.reasons)
     if failed:
         return "rejected", failed
     if dataset is None:

@@ -38,6 +38,8 @@ class OnnxFile:
     ir_version: int
     input_name: str
     output_name: str
+    input_type: str
+    """numpy's name of the type of input and output, such as ``float32``."""
     input_shape: tuple[int | str, ...]
     """A name for a dynamic dimension."""
     output_shape: tuple[int | str, ...]
@@ -82,6 +84,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
         ir_version=model.ir_version,
         input_name=inputs[0].name,
         output_name=graph.output[0].name,
+        input_type=_type(inputs[0]),
         input_shape=_shape(inputs[0]),
         output_shape=_shape(graph.output[0]),
         op_counts=dict(sorted(Counter(_qualified(node) for node in graph.node).items())),
@@ -137,6 +140,12 @@ def _all_tensors(graph: "onnx.GraphProto") -> "list[onnx.TensorProto]":
 def _shape(value: "onnx.ValueInfoProto") -> tuple[int | str, ...]:
     dims = value.type.tensor_type.shape.dim
     return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims)
+
+
+def _type(value: "onnx.ValueInfoProto") -> str:
+    from onnx import helper
+
+    return str(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
 
 
 def _qualified(node: "onnx.NodeProto") -> str:

@@ -6,8 +6,9 @@ import msgspec
 
 from fednas.common import format_bytes, format_count, format_latency_ms
 from fednas.export.evidence import Accuracy
-from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile
+from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile, judged_model
 from fednas.export.preprocessing import Preprocessing
+from fednas.export.report_precisions import markdown_table, precisions_markdown
 from fednas.export.usage import usage_markdown
 
 REPORT_FILE = "report.md"
@@ -30,11 +31,16 @@ def headline(status: str, shipment: Shipment, models: Sequence[Model]) -> str:
     """The result in one sentence."""
     size = f"{format_count(shipment.macs)} MACs, {format_count(shipment.params)} parameters"
     what = f"{shipment.device.title}: {size}"
-    accuracy = models[0].evidence.artefact_accuracy
+    judged = judged_model(shipment, models)
+    if judged.precision != "fp32":
+        what += f", {judged.precision}"
+    accuracy = judged.evidence.artefact_accuracy
     if accuracy is not None:
         what += f", top-1 accuracy {accuracy.share:.2%}"
     if shipment.latency.predicted is not None:
         label = "predicted" if shipment.latency.kind == "measured" else "estimated"
+        if shipment.latency.predicted.precision != shipment.precision:
+            label += f" {shipment.latency.predicted.precision}"
         what += f", {label} latency {format_latency_ms(shipment.latency.predicted.latency_ms)}"
     return f"{status}: {what}"
 
@@ -70,6 +76,7 @@ def report_markdown(report: Report, files: Sequence[ShippedFile], preprocessing:
         _budgets(report.shipment.budgets),
         _latency(report.shipment.latency),
         _evidence(report.models, report.shipment),
+        *([precisions_markdown(report.models, files)] if len(report.models) > 1 else []),
         _bullets("Not verified", report.not_verified or ("Nothing is left that this tool could check here.",)),
         usage_markdown(report.shipment, report.models, preprocessing),
         _files(files),
@@ -99,14 +106,14 @@ def _chosen(shipment: Shipment) -> str:
         ("Supernet", f"{shipment.supernet.name} (SHA-256 `{shipment.supernet.sha256}`)"),
         ("Batch norms", norms),
     ]
-    return f"## What was chosen, and why\n\n{why}\n\n{_table(('', ''), rows)}"
+    return f"## What was chosen, and why\n\n{why}\n\n{markdown_table(('', ''), rows)}"
 
 
 def _budgets(budgets: Sequence[Budget]) -> str:
     if not budgets:
         return "## Budgets\n\nNone was asked for."
     rows = [(b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis, b.verdict) for b in budgets]
-    return f"## Budgets\n\n{_table(('Quantity', 'At most', 'Value', 'Basis', 'Verdict'), rows)}"
+    return f"## Budgets\n\n{markdown_table(('Quantity', 'At most', 'Value', 'Basis', 'Verdict'), rows)}"
 
 
 def _quantity(budget: Budget, value: float | None) -> str:
@@ -130,7 +137,8 @@ def _latency(latency: Latency) -> str:
         predicted = latency.predicted
         interval = f"{format_latency_ms(predicted.low_ms)} to {format_latency_ms(predicted.high_ms)}"
         label = "predicted from a measured table" if latency.kind == "measured" else "ESTIMATE, never measured"
-        note = f"{predicted.coverage:.0%} interval; table {latency.table.name}"
+        what = "" if predicted.precision == "fp32" else f"{predicted.precision}; "
+        note = f"{predicted.coverage:.0%} interval; {what}table {latency.table.name}"
         rows.append((label, format_latency_ms(predicted.latency_ms), interval, note))
     if latency.measured is not None:
         measured = latency.measured
@@ -143,7 +151,7 @@ def _latency(latency: Latency) -> str:
         rows.append(("measured on the exporting machine", format_latency_ms(measured.median_ms), interval, note))
     if not rows:
         return f"## Latency of one image\n\nUnknown: {latency.not_measured_because}."
-    return f"## Latency of one image\n\n{_table(('Kind', 'Latency', 'Interval', 'Basis'), rows)}"
+    return f"## Latency of one image\n\n{markdown_table(('Kind', 'Latency', 'Interval', 'Basis'), rows)}"
 
 
 def _evidence(models: Sequence[Model], shipment: Shipment) -> str:
@@ -159,18 +167,28 @@ def _evidence(models: Sequence[Model], shipment: Shipment) -> str:
                 f"`{model.file}`",
                 _accuracy(evidence.source_accuracy),
                 _accuracy(evidence.artefact_accuracy),
+                "not checked" if evidence.drop is None else str(evidence.drop),
                 f"{error} (allowed {parity.tolerance.max_relative_error:g})",
                 f"{parity.top1_agreement:.2%}",
-                "passed" if parity.passed else "FAILED",
+                "passed" if not model.reasons else "FAILED",
             )
         )
-    heads = ("Model", "Accuracy of the source", "Accuracy of the file", "Largest logit error", "Same class", "Verdict")
+    heads = (
+        "Model",
+        "Accuracy of the source",
+        "Accuracy of the file",
+        "Accuracy lost",
+        "Largest logit error",
+        "Same class",
+        "Verdict",
+    )
     ran = "; ".join(sorted({model.evidence.runtime for model in models}))
     text = (
         f"Checked on {on} with {ran}. Accuracies are top-1 with a Wilson 95 % interval; the logit error is relative to "
-        "the largest source logit."
+        "the largest source logit. Accuracy lost is in percentage points on the same images, with the 95 % interval of "
+        "Newcombe for paired proportions."
     )
-    return f"## Parity and accuracy\n\n{text}\n\n{_table(heads, rows)}"
+    return f"## Parity and accuracy\n\n{text}\n\n{markdown_table(heads, rows)}"
 
 
 def _accuracy(accuracy: Accuracy | None) -> str:
@@ -179,14 +197,8 @@ def _accuracy(accuracy: Accuracy | None) -> str:
 
 def _files(files: Sequence[ShippedFile]) -> str:
     rows = [(f"`{file.name}`", format_bytes(file.size_bytes), f"`{file.sha256}`") for file in files]
-    return f"## Files\n\n{_table(('File', 'Size', 'SHA-256'), rows)}"
+    return f"## Files\n\n{markdown_table(('File', 'Size', 'SHA-256'), rows)}"
 
 
 def _bullets(title: str, lines: Sequence[str]) -> str:
     return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    # A pipe in a name must not open another column.
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -140,9 +140,12 @@ class OrtRunner(Runner):
         self._session = None
 
     def _infer(self, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        feed = {self._session.get_inputs()[0].name: images}
+        import numpy as np
+
+        entry = self._session.get_inputs()[0]
+        feed = {entry.name: images.astype(np.float16) if entry.type == "tensor(float16)" else images}
         try:
-            logits: NDArray[np.float32] = self._session.run(None, feed)[0]
+            logits: NDArray[np.float32] = self._session.run(None, feed)[0].astype(np.float32, copy=False)
         except _ort_errors() as err:
             reason = str(err).partition("\n")[0]
             raise FednasError(f"onnxruntime failed on {self.path}: {reason}") from err

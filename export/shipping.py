@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from fednas.common import ContractError, FednasError, encode_json, sha256_of, write_atomic
-from fednas.export.board_script import BUILD_SCRIPT, build_script
+from fednas.export.board_script import BUILD_SCRIPT, BoardModel, build_script
 from fednas.export.folder import listed_files
 from fednas.export.manifest import (
     MANIFEST_FILE,
@@ -67,7 +67,7 @@ def write_contents(
     write_atomic(staging / PREPROCESSING_FILE, encode_json(preprocessing))
     write_atomic(staging / LABELS_FILE, labels_text(class_names))
     if shipment.device.runtime == "tensorrt":
-        write_atomic(staging / BUILD_SCRIPT, _script(staging, models[0], preprocessing))
+        write_atomic(staging / BUILD_SCRIPT, _script(staging, models, preprocessing))
         (staging / BUILD_SCRIPT).chmod(0o755)
     build = build or build_record()
     status, reasons = status_of(tuple(models), shipment.dataset)
@@ -111,13 +111,14 @@ def labels_text(class_names: Sequence[str]) -> str:
     return "".join(f"{name}\n" for name in class_names)
 
 
-def _script(staging: Path, model: Model, preprocessing: Preprocessing) -> str:
+def _script(staging: Path, models: Sequence[Model], preprocessing: Preprocessing) -> str:
     return build_script(
-        model_file=model.file,
-        sha256=sha256_of(staging / model.file),
-        opset=model.opset,
-        precision=model.precision,
-        input_name=model.input_name,
+        [
+            BoardModel(file=model.file, sha256=sha256_of(staging / model.file), precision=model.precision)
+            for model in models
+        ],
+        opset=models[0].opset,
+        input_name=models[0].input_name,
         input_shape=preprocessing.input_shape,
     )
 

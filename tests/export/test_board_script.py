@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from fednas.common import ContractError, FednasError
-from fednas.export import BatchRange, build_script
+from fednas.export import BatchRange, BoardModel, build_script
 
 ALWAYS = {
     *("--help", "--onnx", "--saveEngine", "--loadEngine", "--shapes", "--minShapes", "--optShapes", "--maxShapes"),
@@ -87,14 +87,16 @@ class Board:
         (self.tools / "trtexec").write_text(f"#!{sys.executable} -ES\n{source}")
         (self.tools / "trtexec").chmod(0o755)
 
-    def write_script(self, precision: str = "fp32", opset: int = 13) -> None:
-        model = self.folder / f"model.{precision}.onnx"
-        model.write_bytes(b"the model")
+    def write_script(self, *precisions: str, opset: int = 13) -> None:
+        models = []
+        for precision in precisions or ("fp32",):
+            model = self.folder / f"model.{precision}.onnx"
+            model.write_bytes(b"the model")
+            sha256 = hashlib.sha256(b"the model").hexdigest()
+            models.append(BoardModel(file=model.name, sha256=sha256, precision=precision))
         script = build_script(
-            model_file=model.name,
-            sha256=hashlib.sha256(b"the model").hexdigest(),
+            models,
             opset=opset,
-            precision=precision,
             input_name="input",
             input_shape=(3, 32, 32),
         )
@@ -206,6 +208,39 @@ def test_precision_flags_only_where_types_are_weak(
     assert board.run().returncode == 0
     known = ("--fp16", "--int8", "--stronglyTyped")
     assert [each for each in board.calls()[0] if each in known] == flags
+
+
+def test_each_precision_gets_its_engine(board: Board) -> None:
+    board.install("v8601")
+    board.write_script("fp32", "fp16", "int8")
+    assert board.run().returncode == 0
+    calls = board.calls()
+    assert [call[0] for call in calls if call[0].startswith("--onnx")] == [
+        "--onnx=model.fp32.onnx",
+        "--onnx=model.fp16.onnx",
+        "--onnx=model.int8.onnx",
+    ]
+    flags = [[each for each in call if each in ("--fp16", "--int8")] for call in calls[::2]]
+    assert flags == [[], ["--fp16"], ["--int8", "--fp16"]]
+    assert {path.name for path in board.folder.glob("*.plan")} == {f"model.{p}.plan" for p in ("fp32", "fp16", "int8")}
+
+
+def test_one_precision_can_be_chosen(board: Board) -> None:
+    board.install("v100300")
+    board.write_script("fp32", "int8")
+    assert board.run(PRECISIONS="int8").returncode == 0
+    assert [path.name for path in board.folder.glob("*.plan")] == ["model.int8.plan"]
+    refused = board.run(PRECISIONS="fp16")
+    assert refused.returncode == 1
+    assert refused.stderr == "build_engine.sh: PRECISIONS names 'fp16'; this folder holds: fp32 int8\n"
+
+
+def test_nothing_is_built_if_any_model_is_damaged(board: Board) -> None:
+    board.install("v100300")
+    board.write_script("fp32", "int8")
+    (board.folder / "model.int8.onnx").write_bytes(b"another model")
+    assert "model.int8.onnx is not the file that was shipped" in board.run().stderr
+    assert board.calls() == []
 
 
 def test_settings_reach_trtexec(board: Board) -> None:
@@ -330,10 +365,8 @@ def test_batches_in_order() -> None:
 def test_nothing_unsafe_gets_into_the_script() -> None:
     with pytest.raises(ContractError, match="cannot stand in a shell script"):
         build_script(
-            model_file="$(reboot).onnx",
-            sha256="0",
+            [BoardModel(file="$(reboot).onnx", sha256="0", precision="fp32")],
             opset=17,
-            precision="fp32",
             input_name="input",
             input_shape=(1, 8, 8),
         )

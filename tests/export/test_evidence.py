@@ -65,9 +65,9 @@ def test_arrays_that_do_not_belong_together() -> None:
         compare_logits(LOGITS, LOGITS[:1], FP32)
 
 
-def test_a_precision_that_cannot_be_verified_is_refused() -> None:
-    with pytest.raises(FednasError, match=r"precision int8 cannot be exported and verified yet \(allowed: fp32\)"):
-        tolerance_for("int8")
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(FednasError, match=r"unknown precision 'fp23'; did you mean fp"):
+        tolerance_for("fp23")
 
 
 @pytest.mark.parametrize(

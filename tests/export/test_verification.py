@@ -49,6 +49,7 @@ def test_a_sound_folder_passes(shipped: Path) -> None:
         "files",
         "status",
         "model.fp32.onnx: graph",
+        "model.fp32.onnx: precision",
         "model.fp32.onnx: metadata",
         "model.fp32.onnx: test vectors",
     ]

@@ -9,7 +9,7 @@ from fednas.toolchain.budgets.readings import Known, Missing, Readings, State, c
 from fednas.toolchain.budgets.verdict import Reading
 
 if TYPE_CHECKING:
-    from fednas.export import Latency, Manifest, Model
+    from fednas.export import Latency, Manifest, MeasuredLatency, Model
 
 
 def folder_readings(subject: FolderSubject, budget: Budget) -> Readings:
@@ -21,9 +21,7 @@ def folder_readings(subject: FolderSubject, budget: Budget) -> Readings:
     path = shipped_path(subject.folder, model.file)
     described = next(file for file in manifest.files if file.name == model.file)
     readings = {
-        LATENCY.name: _measured(manifest.shipment.latency)
-        if budget.latency == "measured"
-        else _predicted(manifest.shipment.latency),
+        LATENCY.name: _latency(manifest, model, budget),
         SIZE.name: counted(path.stat().st_size),
         MACS.name: counted(manifest.shipment.macs),
         PARAMS.name: counted(manifest.shipment.params),
@@ -48,13 +46,24 @@ def _state(manifest: "Manifest", file: str, unchanged: bool) -> State:
     return State(manifest.status, "")
 
 
-def _measured(latency: "Latency") -> Known | Missing:
-    measured = latency.measured
+def _latency(manifest: "Manifest", model: "Model", budget: Budget) -> Known | Missing:
+    """Of the model's own precision; that of another one says nothing about it."""
+    shipment = manifest.shipment
+    latency = shipment.latency
+    if budget.latency != "measured":
+        predicted = latency.predicted
+        if predicted is not None and predicted.precision != model.precision:
+            return Missing("predicted", f"the folder predicts {predicted.precision}, not {model.precision}")
+        return _predicted(latency)
+    if model.precision == shipment.precision:
+        return _measured(latency, latency.measured)
+    return _measured(latency, model.measured)
+
+
+def _measured(latency: "Latency", measured: "MeasuredLatency | None") -> Known | Missing:
     if measured is None:
-        return Missing(
-            "measured",
-            f'not measured: {latency.not_measured_because}; latency = "predicted" uses the prediction',
-        )
+        why = latency.not_measured_because or "the machine was not fit"
+        return Missing("measured", f'not measured: {why}; latency = "predicted" uses the prediction')
     reading = _reading("latency", measured.median_ms, measured.low_ms, measured.high_ms)
     return Known(reading, "measured", f"95 % interval of the median of {measured.runs} runs")
 

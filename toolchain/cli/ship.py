@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fednas.common import FednasError, format_bytes, format_count, format_latency_ms
+from fednas.common import FednasError, format_bytes, format_count, format_latency_ms, parse_share
 from fednas.profiles import find_profile
 from fednas.toolchain.cli.options import (
     MaxLatencyOption,
@@ -21,7 +21,7 @@ from fednas.toolchain.cli.output import as_json, emit, note, progress_bar, table
 from fednas.toolchain.cli.parsing import budgets_from
 
 if TYPE_CHECKING:
-    from fednas.export import Budget, Latency
+    from fednas.export import Budget, Latency, Manifest, Model
     from fednas.toolchain.ship import ShippedDevice
 
 
@@ -38,7 +38,14 @@ def fednas_export(
     max_macs: MaxMacsOption = None,
     max_params: MaxParamsOption = None,
     max_size: MaxSizeOption = None,
-    precision: Annotated[str, typer.Option(help="Precisions to export, separated by commas; fp32 so far.")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(help="fp32, fp16, int8, separated by commas; budgets are judged on the first, fp32 always ships."),
+    ] = "fp32",
+    fp16_io: Annotated[bool, typer.Option("--fp16-io", help="The fp16 file also takes and gives fp16.")] = False,
+    max_accuracy_drop: Annotated[
+        str | None, typer.Option(help="Test images that a file may lose against the source, such as 1%.")
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(help="Images: digits, cifar10:DIR, cifar100:DIR, cinic10:DIR, folder:DIR, npz:FILE or none."),
@@ -77,6 +84,7 @@ def fednas_export(
     if not device:
         typer.echo(context.get_help())
         raise typer.Exit
+    from fednas.export import tolerance_for
     from fednas.toolchain.ship import ShipJob, ship
     from fednas.toolchain.ship.job import worst_exit_code
 
@@ -84,7 +92,7 @@ def fednas_export(
         devices={name: find_profile(name, profiles) for name in device},
         supernet=supernet,
         budgets=budgets_from(max_latency, max_macs, max_params, max_size),
-        precisions=tuple(part.strip() for part in precision.split(",")),
+        precisions=tuple(tolerance_for(part.strip()).precision for part in precision.split(",")),
         data=data,
         out=out,
         architecture=arch,
@@ -92,6 +100,8 @@ def fednas_export(
         recalibrate=recalibrate,
         profile_seconds=profile_seconds,
         profiles=profiles,
+        fp16_io=fp16_io,
+        max_accuracy_drop=None if max_accuracy_drop is None else parse_share(max_accuracy_drop, "--max-accuracy-drop"),
     )
     if supernet is None:
         note("no --supernet given: using the embedded one, trained on scikit-learn's digits (8x8 grey images)")
@@ -121,30 +131,46 @@ def _text(shipped: "Sequence[ShippedDevice]") -> str:
 
 def _device_text(found: "ShippedDevice") -> str:
     manifest = found.manifest
-    shipment, model = manifest.shipment, manifest.models[0]
-    evidence = model.evidence
-    size = next(file.size_bytes for file in manifest.files if file.name == model.file)
+    shipment, evidence = manifest.shipment, manifest.models[0].evidence
     genes = shipment.architecture
     rows = [
         ("status", f"{manifest.status}{'; ' if manifest.reasons else ''}{'; '.join(manifest.reasons)}"),
         ("architecture", f"depths {genes['d']}, widths {genes['w_indices']}, ratios {_ratios(genes['e'])}"),
         ("chosen", _chosen(found)),
         ("cost", f"{format_count(shipment.macs)} MACs, {format_count(shipment.params)} parameters"),
-        ("file", f"{model.file}, {format_bytes(size)}, ONNX opset {model.opset}"),
-        ("accuracy", str(evidence.artefact_accuracy or "not checked: no data")),
         ("torch accuracy", str(evidence.source_accuracy or "not checked: no data")),
-        (
-            "parity",
-            f"largest logit error {evidence.parity.max_relative_error:.2g} of scale, "
-            f"same class on {evidence.parity.top1_agreement:.2%} of {evidence.parity.images}"
-            if evidence.parity.max_relative_error is not None
-            else "FAILED: logits are not finite",
-        ),
-        *_latency_rows(shipment.latency),
+        *(row for model in manifest.models for row in _model_rows(model, manifest)),
+        *_latency_rows(shipment.latency, shipment.precision),
         *((f"budget {b.quantity}", _budget_text(b)) for b in shipment.budgets),
         ("folder", f"{found.folder} (start with report.md)"),
     ]
     return table(rows, ("", shipment.device.title))
+
+
+def _model_rows(model: "Model", manifest: "Manifest") -> list[tuple[str, str]]:
+    size = next(file.size_bytes for file in manifest.files if file.name == model.file)
+    layers = f", layers: {model.census}" if model.census and model.precision != "fp32" else ""
+    evidence, parity = model.evidence, model.evidence.parity
+    rows = [
+        (f"{model.precision} file", f"{model.file}, {format_bytes(size)}, ONNX opset {model.opset}{layers}"),
+        (f"{model.precision} accuracy", str(evidence.artefact_accuracy or "not checked: no data")),
+        (
+            f"{model.precision} parity",
+            f"largest logit error {parity.max_relative_error:.2g} of scale, "
+            f"same class on {parity.top1_agreement:.2%} of {parity.images}"
+            if parity.max_relative_error is not None
+            else "FAILED: logits are not finite",
+        ),
+    ]
+    drop = evidence.drop
+    if drop is not None and (drop.limit is not None or model.precision != "fp32"):
+        verdict = "" if drop.limit is None else f"; at most {100 * drop.limit:g}: {drop.verdict}"
+        rows.append((f"{model.precision} accuracy drop", f"{drop}{verdict}"))
+    if model.kept_fp32:
+        rows.append((f"{model.precision} kept in fp32", f"{len(model.kept_fp32)} layers that could overflow"))
+    if model.measured is not None and model.precision != manifest.shipment.precision:
+        rows.append((f"{model.precision} latency", f"{format_latency_ms(model.measured.median_ms)} (measured)"))
+    return rows
 
 
 def _ratios(ratios: Sequence[float]) -> str:
@@ -160,13 +186,14 @@ def _chosen(found: "ShippedDevice") -> str:
     return f"{proof} {within}"
 
 
-def _latency_rows(latency: "Latency") -> list[tuple[str, str]]:
+def _latency_rows(latency: "Latency", precision: str) -> list[tuple[str, str]]:
     rows = []
     if latency.predicted is not None:
         p = latency.predicted
         kind = "predicted" if latency.kind == "measured" else "ESTIMATED"
         interval = f"{p.coverage:.0%} interval {format_latency_ms(p.low_ms)} to {format_latency_ms(p.high_ms)}"
-        rows.append((f"{kind} latency", f"{format_latency_ms(p.latency_ms)} ({interval})"))
+        other = "" if p.precision == precision else f"; of {p.precision}, none of {precision} is known"
+        rows.append((f"{kind} latency", f"{format_latency_ms(p.latency_ms)} ({interval}{other})"))
     if latency.measured is not None:
         m = latency.measured
         span = f"95% interval {format_latency_ms(m.low_ms)} to {format_latency_ms(m.high_ms)}"

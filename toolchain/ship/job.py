@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fednas.common import ExitCode, FednasError, Progress, read_bytes, silent
-from fednas.export import Manifest, read_manifest, staged_folder, tolerance_for
+from fednas.export import Manifest, Precision, read_manifest, staged_folder, tolerance_for
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
+from fednas.toolchain.ship.precisions import calibration_images, require_possible, stored_precision
 from fednas.toolchain.ship.source import Source, open_source
 from fednas.toolchain.ship.speed import Speed, speed_of
 from fednas.toolchain.ship.writing import Report, write_device_folder
@@ -27,7 +28,8 @@ class ShipJob:
     supernet: Path | None
     """None: the embedded one."""
     budgets: Budgets
-    precisions: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+    """As asked for; latency and budgets are judged on the first."""
     data: str | None
     """``--data`` as given; None: the data set that the supernet was trained on, if it is bundled."""
     out: Path
@@ -38,14 +40,29 @@ class ShipJob:
     profile_seconds: float = 6.0
     """Spent on measuring blocks where this machine is the device and no table is given; 0: estimate instead."""
     profiles: Path | None = None
+    fp16_io: bool = False
+    """Whether the fp16 file takes and gives half-precision numbers too."""
+    max_accuracy_drop: float | None = None
+    """Share of test images that a file may lose against the source."""
 
     def __post_init__(self) -> None:
         if not self.devices:
             raise FednasError("no device was named", hint="add --device cpu; `fednas-export devices` lists all")
         for precision in self.precisions:
             tolerance_for(precision)
+        require_possible(self.shipped_precisions, list(self.devices.values()))
         if self.table is not None and len(self.devices) > 1:
             raise FednasError("one --table for several devices", hint="give one --device, or leave out --table")
+
+    @property
+    def judged_precision(self) -> Precision:
+        """What latency and budgets are judged on."""
+        return self.precisions[0]
+
+    @property
+    def shipped_precisions(self) -> tuple[Precision, ...]:
+        """What each folder holds: fp32 first, from which the others are made."""
+        return tuple(dict.fromkeys(("fp32", *self.precisions)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,8 @@ class ShippedDevice:
     def exit_code(self) -> ExitCode:
         """4 if it failed its verification, 3 or 5 if a reading misses a budget or cannot tell, else 0.
 
+        An accuracy drop above its limit is a failed verification; 5 also where its interval cannot tell.
+
         Where nothing but a prediction speaks for a latency budget, the search kept to it and that is all that
         can be done here: the report says ``cannot tell``, and the job has not failed.
         """
@@ -69,7 +88,9 @@ class ShippedDevice:
         checked = [b for b in self.manifest.shipment.budgets if b.basis in ("measured", "exact")]
         if any(budget.verdict == "missed" for budget in checked):
             return ExitCode.BUDGET_MISSED
-        if any(budget.verdict == "cannot tell" for budget in checked):
+        drops = [model.evidence.drop for model in self.manifest.models]
+        verdicts = [budget.verdict for budget in checked] + [drop.verdict for drop in drops if drop]
+        if "cannot tell" in verdicts:
             return ExitCode.CANNOT_TELL
         return ExitCode.OK
 
@@ -82,6 +103,9 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
     total = STEPS * len(job.devices) + 1
     progress(0, total, "reading the supernet and the data")
     source = open_source(job.supernet, job.data)
+    if job.max_accuracy_drop is not None and source.data is None:
+        raise FednasError("--max-accuracy-drop needs labelled images, and --data none gives none", hint="give --data")
+    calibration = calibration_images(source, job.shipped_precisions)
     with ExitStack() as stack:
         staged = {name: stack.enter_context(staged_folder(job.out / name)) for name in job.devices}
         for number, (name, profile) in enumerate(job.devices.items()):
@@ -89,7 +113,7 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
             report(0, "choosing the subnet")
             speed = speed_of(job, source.space, profile, staged[name], _within(report))
             answer = _answer(job, source, profile, speed)
-            write_device_folder(staged[name], job, source, profile, answer, speed, report)
+            write_device_folder(staged[name], job, source, profile, answer, speed, calibration, report)
     progress(total, total, "done")
     folders = {name: job.out / name for name in job.devices}
     return [ShippedDevice(name, folder, read_manifest(folder)) for name, folder in folders.items()]
@@ -110,7 +134,8 @@ def _answer(job: ShipJob, source: Source, profile: DeviceProfile, speed: Speed) 
     if job.architecture is not None:
         given = _read_architecture(source, job.architecture)
         return describe(source.space, given, [speed.model], "network", "given", None, None, 0.0, ())
-    answer = answer_search(source.space, job.budgets, [speed.model], precision=job.precisions[0])
+    stored = stored_precision(job.judged_precision, profile)
+    answer = answer_search(source.space, job.budgets, [speed.model], precision=stored)
     if answer.status == "infeasible":
         raise FednasError(f"{profile.name}: {infeasible_message(answer)}", hint="raise the budget")
     return answer

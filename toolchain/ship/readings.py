@@ -1,9 +1,8 @@
 """What is known about speed and budgets, in the words of the manifest."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from fednas.export import Budget, Latency, MeasuredLatency, PredictedLatency, Table
+from fednas.export import Budget, Latency, MeasuredLatency, OnnxFile, Precision, PredictedLatency, Table, tolerance_for
 from fednas.export.manifest import Verdict
 from fednas.latency_tables import LatencyModel
 from fednas.profiles import DeviceProfile
@@ -18,13 +17,15 @@ class Reading:
     why_not: str
 
 
-def measure_here(model_file: Path, profile: DeviceProfile, input_shape: tuple[int, int, int]) -> Reading:
+def measure_here(onnx_file: OnnxFile, profile: DeviceProfile) -> Reading:
     """Time the file under ONNX Runtime if this machine is the device, one image and one thread."""
     from fednas.toolchain.measure import is_this_machine, measure_onnx_file, read_machine, runtime_version
 
     if not is_this_machine(profile):
         return Reading(None, f"this machine is not {profile.title}")
-    found = measure_onnx_file(model_file, input_shape=(1, *input_shape))
+    if onnx_file.input_type != "float32":
+        return Reading(None, f"files with {onnx_file.input_type} inputs are not measured")
+    found = measure_onnx_file(onnx_file.path, input_shape=(1, *onnx_file.image_shape))
     if not found.fit:
         return Reading(None, f"this machine was not fit to measure: {found.reason}")
     machine = read_machine()
@@ -51,17 +52,23 @@ def latency_record(answer: SearchAnswer, model: LatencyModel, reading: Reading) 
         low_ms=forecast.low_ms,
         high_ms=forecast.high_ms,
         coverage=forecast.coverage,
+        precision=_known_precision(model),
     )
     return Latency(table=table, predicted=predicted, measured=reading.measured, not_measured_because=reading.why_not)
 
 
 def budget_records(
-    budgets: Budgets, answer: SearchAnswer, model: LatencyModel, reading: Reading, file_bytes: int
+    budgets: Budgets,
+    answer: SearchAnswer,
+    model: LatencyModel,
+    reading: Reading,
+    file_bytes: int,
+    precision: Precision,
 ) -> tuple[Budget, ...]:
-    """One record a budget, with the verdict that its interval allows."""
+    """One record a budget, with the verdict that its interval allows; all of them of one precision's file."""
     records = []
     if budgets.latency_ms is not None:
-        records.append(_latency_budget(budgets.latency_ms, answer, model, reading))
+        records.append(_latency_budget(budgets.latency_ms, answer, model, reading, precision))
     for quantity, unit, limit, value in (
         ("macs", "", budgets.macs, answer.macs),
         ("params", "", budgets.params, answer.params),
@@ -75,7 +82,9 @@ def budget_records(
     return tuple(records)
 
 
-def _latency_budget(limit_ms: float, answer: SearchAnswer, model: LatencyModel, reading: Reading) -> Budget:
+def _latency_budget(
+    limit_ms: float, answer: SearchAnswer, model: LatencyModel, reading: Reading, precision: Precision
+) -> Budget:
     if reading.measured is not None:
         measured = reading.measured
         value, low, high, basis = measured.median_ms, measured.low_ms, measured.high_ms, "measured"
@@ -83,6 +92,8 @@ def _latency_budget(limit_ms: float, answer: SearchAnswer, model: LatencyModel, 
         forecast = answer.predictions[0]
         value, low, high = forecast.latency_ms, forecast.low_ms, forecast.high_ms
         basis = "predicted" if model.identity.kind == "measured" else "estimated"
+    # A prediction for another precision speaks neither for nor against this one.
+    tells = reading.measured is not None or model.identity.precision == precision
     return Budget(
         quantity="latency",
         unit="ms",
@@ -91,8 +102,12 @@ def _latency_budget(limit_ms: float, answer: SearchAnswer, model: LatencyModel, 
         low=low,
         high=high,
         basis=basis,
-        verdict=_verdict(low, high, limit_ms),
+        verdict=_verdict(low, high, limit_ms) if tells else "cannot tell",
     )
+
+
+def _known_precision(model: LatencyModel) -> Precision:
+    return tolerance_for(model.identity.precision).precision
 
 
 def _verdict(low: float, high: float, limit: float) -> Verdict:

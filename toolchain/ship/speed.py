@@ -32,17 +32,27 @@ def speed_of(job: "ShipJob", space: SearchSpace, profile: DeviceProfile, folder:
     """The best model that can be had for this device; a table measured here is written into ``folder``."""
     here = is_this_machine(profile)
     if job.table is not None or not here or job.profile_seconds == 0:
-        return Speed(_given_or_estimated(job, profile), ())
+        return _with_doubts(job, _given_or_estimated(job, profile), ())
     if (blocks := len(distinct_blocks(space))) > MOST_BLOCKS:
         why = f"the search space has {blocks} distinct blocks, too many to measure during an export"
         advice = f"`fednas-export profile --device {profile.name}` measures them, --table uses the result"
-        return Speed(_given_or_estimated(job, profile), (f"Latency table: {why}; {advice}.",))
+        return _with_doubts(job, _given_or_estimated(job, profile), (f"Latency table: {why}; {advice}.",))
     table = profile_space(space, profile, seconds=job.profile_seconds, accept_unfit=True, progress=progress)
     path = folder / TABLE_FILE
     save_table(table, path)
     remarks = tuple(f"Latency table: the machine was not quite fit to measure: {r}." for r in table.session.remarks)
-    return Speed(load_latency_model(path), remarks)
+    return _with_doubts(job, load_latency_model(path), remarks)
+
+
+def _with_doubts(job: "ShipJob", model: LatencyModel, doubts: tuple[str, ...]) -> Speed:
+    asked, predicted = job.judged_precision, model.identity.precision
+    if asked != predicted:
+        doubts += (f"Predicted latency: it is that of {predicted}; nothing here predicts {asked}.",)
+    return Speed(model, doubts)
 
 
 def _given_or_estimated(job: "ShipJob", profile: DeviceProfile) -> LatencyModel:
-    return latency_model(profile.name, job.table, job.precisions[0], job.profiles)
+    precision = job.judged_precision
+    if job.table is None and precision not in profile.peak_tera_macs_per_s:
+        precision = "fp32"
+    return latency_model(profile.name, job.table, precision, job.profiles)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from fednas.common import import_extra
 from fednas.export import (
+    CalibrationImages,
     Dataset,
     Device,
-    Model,
     ModelMetadata,
-    OrtRunner,
     Recalibration,
     Search,
     Shipment,
@@ -18,15 +17,14 @@ from fednas.export import (
     model_file_name,
     onnx_from_module,
     random_inputs,
-    tolerance_for,
     unlabelled,
-    verify_artefact,
     write_contents,
 )
 from fednas.profiles import DeviceProfile, installed_version
 from fednas.toolchain.search.request import SearchAnswer
-from fednas.toolchain.ship.engine import build_engine_here
-from fednas.toolchain.ship.readings import budget_records, latency_record, measure_here
+from fednas.toolchain.ship.precisions import all_artefacts
+from fednas.toolchain.ship.proving import Proof, prove
+from fednas.toolchain.ship.readings import budget_records, latency_record
 from fednas.toolchain.ship.source import Source
 from fednas.toolchain.ship.speed import Speed
 
@@ -55,27 +53,27 @@ def write_device_folder(
     profile: DeviceProfile,
     answer: SearchAnswer,
     speed: Speed,
+    calibration: CalibrationImages | None,
     report: Report,
 ) -> None:
     """Fill the staged ``folder`` for one device; ``report`` is told each step."""
     report(1, "extracting the subnet")
     module, recalibrated = _subnet(job, source, answer)
     report(2, "exporting to ONNX")
-    precision = job.precisions[0]
-    onnx_file = onnx_from_module(
-        module, folder / model_file_name(precision), opset=profile.onnx_opset, metadata=_metadata(source, answer)
+    fp32 = onnx_from_module(
+        module, folder / model_file_name("fp32"), opset=profile.onnx_opset, metadata=_metadata(source, answer)
     )
+    artefacts = all_artefacts(fp32, job, profile, calibration)
     report(3, "computing the source's logits")
     inputs, labels = _inputs(source)
     logits = _logits(module, inputs)
-    report(4, "running the exported file on the same images")
-    with OrtRunner(onnx_file.path) as runner:
-        evidence = verify_artefact(
-            runner, inputs, logits, tolerance=tolerance_for(precision), labels=labels if source.data else None
-        )
-    engine = build_engine_here(onnx_file.path, profile, precision)
-    report(5, "measuring the latency of the file")
-    measured = measure_here(onnx_file.path, profile, source.preprocessing.input_shape)
+    proof = Proof(inputs, labels if source.data else None, logits, job.max_accuracy_drop)
+    proven = []
+    for i, artefact in enumerate(artefacts):
+        report(4 + 2 * i / len(artefacts), f"proving and measuring {artefact.precision}")
+        proven.append(prove(artefact, proof, profile))
+    models = [each.model for each in proven]
+    judged = next(each for each in proven if each.model.precision == job.judged_precision)
     report(6, "writing the folder")
     shipment = Shipment(
         device=Device.from_profile(profile),
@@ -85,19 +83,22 @@ def write_device_folder(
         params=answer.params,
         supernet=source.identity,
         search=_search_record(answer),
-        budgets=budget_records(job.budgets, answer, speed.model, measured, onnx_file.size_bytes),
-        latency=latency_record(answer, speed.model, measured),
+        budgets=budget_records(
+            job.budgets, answer, speed.model, judged.reading, judged.size_bytes, judged.model.precision
+        ),
+        latency=latency_record(answer, speed.model, judged.reading),
         dataset=Dataset(name=source.data.name, test_images=len(source.data.test)) if source.data else None,
         recalibration=Recalibration(images=recalibrated),
+        precision=job.judged_precision,
     )
     write_contents(
         folder,
         shipment,
-        [Model.from_onnx(onnx_file, "fp32", evidence)],
+        models,
         vectors=Vectors(inputs=inputs[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=labels[:VECTOR_COUNT]),
         preprocessing=source.preprocessing,
         class_names=source.header.class_names,
-        not_verified=[*_gaps(source), *speed.doubts, *engine],
+        not_verified=[*_gaps(source), *speed.doubts, *(remark for each in proven for remark in each.remarks)],
     )
 
 

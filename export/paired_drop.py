@@ -1,0 +1,59 @@
+"""How much accuracy an artefact lost against its source, on the same images, with an interval."""
+
+from typing import TYPE_CHECKING, Literal
+
+from fednas.export.intervals import newcombe_interval
+from fednas.export.records import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+METHOD = "Newcombe 1998, paired difference, method 10 (square and add)"
+
+
+class PairedDrop(Record, frozen=True, kw_only=True):
+    """Accuracy of the source minus that of the artefact, on the same images, with a 95 % interval."""
+
+    drop: float
+    """As a share of all images; negative where the artefact is better."""
+    low: float
+    high: float
+    only_source_right: int
+    only_artefact_right: int
+    images: int
+    method: str
+    limit: float | None = None
+    """Largest drop allowed; null if none was asked for."""
+    verdict: Literal["met", "missed", "cannot tell"] | None = None
+    """Null if no limit was asked for."""
+
+    def __str__(self) -> str:
+        return f"{100 * self.drop:+.2f} points ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
+
+
+def paired_drop(
+    source: "NDArray[np.floating]",
+    artefact: "NDArray[np.floating]",
+    labels: "NDArray[np.integer]",
+    limit: float | None = None,
+) -> PairedDrop:
+    """The drop from two arrays of logits (n, classes) on the same images with ``labels`` (n,)."""
+    right, still_right = source.argmax(axis=1) == labels, artefact.argmax(axis=1) == labels
+    both = int((right & still_right).sum())
+    lost, won = int((right & ~still_right).sum()), int((~right & still_right).sum())
+    low, high = newcombe_interval(both, lost, won, len(labels) - both - lost - won)
+    verdict: Literal["met", "missed", "cannot tell"] | None = None
+    if limit is not None:
+        verdict = "met" if high <= limit else "missed" if low > limit else "cannot tell"
+    return PairedDrop(
+        drop=(lost - won) / len(labels),
+        low=low,
+        high=high,
+        only_source_right=lost,
+        only_artefact_right=won,
+        images=len(labels),
+        method=METHOD,
+        limit=limit,
+        verdict=verdict,
+    )

@@ -1,0 +1,135 @@
+"""An explicitly quantised (Q/DQ) ONNX graph from a verified float32 one, in the form that TensorRT accepts."""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from fednas.common import FednasError, file_errors, write_atomic
+from fednas.export.calibration import CalibrationImages, tensor_maxima
+from fednas.export.onnx_file import OnnxFile, load_checked_model, read_onnx_file
+from fednas.export.residual_branches import keep_one_branch_quantized
+
+if TYPE_CHECKING:
+    import onnx
+
+INT8_METHOD = "largest absolute values, symmetric; weights for each channel"
+LOWEST_OPSET = 13
+"""The first whose quantisation knows a scale for each channel."""
+QUANTIZED_OPS = ("Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool")
+WeightForm = Literal["float", "int8"]
+_BATCH = 64
+
+
+def int8_from_onnx(
+    source: Path, target: Path, calibration: CalibrationImages, *, weights: WeightForm = "int8"
+) -> OnnxFile:
+    """Quantise ``source`` and write it as ``target``; input and output stay float32.
+
+    Symmetric throughout, weights with a scale for each output channel, biases in float, nothing quantised between
+    a convolution and its ReLU, one quantised branch at each residual addition, so that TensorRT can fuse them.
+
+    Args:
+        source: a float32 file of `onnx_from_module`.
+        target: the file to write; the same source and images give the same bytes.
+        calibration: training images.
+        weights: ``float`` followed by quantisation, which every TensorRT reads; or stored as ``int8``, a quarter
+            of the size.
+
+    Raises:
+        FednasError: no real images, an opset below 13, or values that are not finite.
+    """
+    if not calibration.real:
+        raise FednasError("int8 must be calibrated on training images", hint="give --data")
+    model = load_checked_model(source)
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset < LOWEST_OPSET:
+        hint = "change onnx_opset in the device profile, or ask for --precision fp32"
+        raise FednasError(f"{source.name} has opset {opset}; int8 needs at least {LOWEST_OPSET}", hint=hint)
+    tensor_maxima(model, calibration.inputs)  # refuses values that are not finite
+    quantized = _quantized(model, target.parent, calibration, weights)
+    keep_one_branch_quantized(quantized)
+    for field in ("node", "initializer"):
+        content = getattr(model.graph, field)
+        del content[:]
+        content.extend(getattr(quantized.graph, field))
+    del model.graph.value_info[:]
+    write_atomic(target, model.SerializeToString(deterministic=True))
+    return read_onnx_file(target)
+
+
+def _quantized(
+    model: "onnx.ModelProto", folder: Path, calibration: CalibrationImages, weights: WeightForm
+) -> "onnx.ModelProto":
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    with _scratch_folder(folder) as scratch, _quiet():
+        plain, result = scratch / "plain.onnx", scratch / "quantized.onnx"
+        plain.write_bytes(model.SerializeToString(deterministic=True))
+        quantize_static(
+            str(plain),
+            str(result),
+            _reader(calibration, model.graph.input[0].name),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=list(QUANTIZED_OPS),
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "AddQDQPairToWeight": weights == "float",
+                "DedicatedQDQPair": True,
+                "OpTypesToExcludeOutputQuantization": [*QUANTIZED_OPS, "Relu"],
+            },
+        )
+        return onnx.load_model_from_string(result.read_bytes())
+
+
+@contextmanager
+def _scratch_folder(folder: Path) -> Iterator[Path]:
+    """A folder inside ``folder`` that also takes what the quantiser writes into the system's temporary one."""
+    with file_errors(folder, "output folder"):
+        scratch = Path(tempfile.mkdtemp(prefix=".int8.", dir=folder))
+    before = tempfile.tempdir
+    tempfile.tempdir = str(scratch)
+    try:
+        with file_errors(folder, "output folder"):
+            yield scratch
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # The quantiser advises the root logger to preprocess the graph, which the exporter already did.
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _reader(calibration: CalibrationImages, input_name: str) -> Any:
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        """Hands the images out in batches."""
+
+        def __init__(self) -> None:
+            starts = range(0, len(calibration.inputs), _BATCH)
+            self._batches = iter([calibration.inputs[start : start + _BATCH] for start in starts])
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {input_name: batch}
+
+    return Reader()

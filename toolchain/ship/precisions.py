@@ -1,0 +1,109 @@
+"""The files of one network: fp32 first, which is the source of the others."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fednas.common import FednasError
+from fednas.export import (
+    FP16_METHOD,
+    INT8_METHOD,
+    Calibration,
+    CalibrationImages,
+    KeptLayer,
+    OnnxFile,
+    Precision,
+    choose_calibration_images,
+    fp16_from_onnx,
+    int8_from_onnx,
+    model_file_name,
+    random_inputs,
+)
+from fednas.profiles import DeviceProfile
+from fednas.toolchain.ship.source import Source
+
+if TYPE_CHECKING:
+    from fednas.toolchain.ship.job import ShipJob
+
+RANDOM_CALIBRATION_INPUTS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artefact:
+    """One file before it is proven."""
+
+    precision: Precision
+    onnx_file: OnnxFile
+    kept_fp32: tuple[KeptLayer, ...] = ()
+    calibration: Calibration | None = None
+
+
+def require_possible(precisions: Sequence[Precision], devices: Sequence[DeviceProfile]) -> None:
+    """Raise `FednasError` for a device that cannot run one of ``precisions``."""
+    for device in devices:
+        for precision in precisions:
+            if precision not in device.precisions:
+                raise FednasError(
+                    f"{device.name} cannot run {precision}; it runs {', '.join(device.precisions)}",
+                    hint="leave it out of --precision, or export for another device",
+                )
+
+
+def calibration_images(source: Source, precisions: Sequence[Precision]) -> CalibrationImages | None:
+    """What lower precisions are calibrated on; None where only fp32 is asked for.
+
+    Raises `FednasError` where the training images cannot serve, or int8 is asked for without data.
+    """
+    if set(precisions) == {"fp32"}:
+        return None
+    if source.data is not None:
+        train = source.data.train
+        return choose_calibration_images(train.images, train.labels, source.data.preprocessing.apply)
+    if "int8" in precisions:
+        raise FednasError(
+            "int8 is calibrated on training images, and --data none gives none",
+            hint="give --data, or leave int8 out of --precision",
+        )
+    inputs = random_inputs(source.preprocessing.input_shape, RANDOM_CALIBRATION_INPUTS)
+    return CalibrationImages(inputs=inputs, classes=0, seed=0, real=False)
+
+
+def all_artefacts(
+    fp32: OnnxFile, job: "ShipJob", profile: DeviceProfile, calibration: CalibrationImages | None
+) -> list[Artefact]:
+    """The fp32 file, and beside it those of every other precision asked for."""
+    artefacts = [Artefact(precision="fp32", onnx_file=fp32)]
+    if calibration is None:
+        return artefacts
+    for precision in job.shipped_precisions[1:]:
+        target = fp32.path.with_name(model_file_name(precision))
+        artefacts.append(_converted(fp32.path, target, precision, job, profile, calibration))
+    return artefacts
+
+
+def _converted(
+    source: Path,
+    target: Path,
+    precision: Precision,
+    job: "ShipJob",
+    profile: DeviceProfile,
+    calibration: CalibrationImages,
+) -> Artefact:
+    if precision == "fp16":
+        onnx_file, kept = fp16_from_onnx(source, target, calibration, keep_io_types=not job.fp16_io)
+        record = calibration.record(FP16_METHOD)
+        return Artefact(precision=precision, onnx_file=onnx_file, kept_fp32=kept, calibration=record)
+    onnx_file = int8_from_onnx(source, target, calibration, weights="float" if _wants_float(profile) else "int8")
+    record = calibration.record(INT8_METHOD)
+    return Artefact(precision=precision, onnx_file=onnx_file, calibration=record)
+
+
+def stored_precision(precision: Precision, profile: DeviceProfile) -> Precision:
+    """How the weights of a precision stand in its file, for the size budget."""
+    return "fp32" if precision == "int8" and _wants_float(profile) else precision
+
+
+def _wants_float(profile: DeviceProfile) -> bool:
+    # Every TensorRT reads float weights followed by quantisation; int8 weights only the newer ones.
+    return profile.runtime == "tensorrt"
