@@ -1,8 +1,13 @@
-"""Everything known about an architecture without building it."""
+"""Everything known about an architecture without building it, held against what a file claims."""
 
-from collections.abc import Sequence
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from fednas.common import FednasError, read_text
 from fednas.latency_tables import LatencyModel
 from fednas.toolchain.space import Accounting, Architecture, SearchSpace, blocks_of
 from fednas.toolchain.space.cost import population_cost
@@ -63,3 +68,57 @@ def score_rows(
             )
         )
     return scores
+
+
+LOGGED_COLUMNS = {
+    "macs": "macs",
+    "params": "params",
+    "fitness_score": "fitness",
+    "effectiveness": "effectiveness",
+    "entropy": "entropy",
+}
+"""Column of a cache -> the metric that it claims."""
+ROUNDING = 1e-6
+"""Relative; what a file may have rounded away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A row of a file whose logged metric is not that of its architecture."""
+
+    row: int
+    """0-based."""
+    column: str
+    logged: float
+    recomputed: float
+
+
+def disagreements(path: Path, scores: Sequence[Score]) -> list[Disagreement]:
+    """Where the metrics logged in a cache differ from the recomputed ones (method Q10: row 59 of the published one).
+
+    Columns that the file does not have are not compared, nor are empty cells. Raises `FednasError` for a cell
+    that holds no number.
+    """
+    rows = csv.DictReader(io.StringIO(read_text(path, "architecture file")), skipinitialspace=True)
+    rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
+    found = []
+    for number, (row, score) in enumerate(zip(rows, scores, strict=True)):
+        for column, metric in LOGGED_COLUMNS.items():
+            logged = _logged(path, number, column, row)
+            recomputed = float(getattr(score, metric))
+            if logged is not None and not math.isclose(logged, recomputed, rel_tol=ROUNDING):
+                found.append(Disagreement(number, column, logged, recomputed))
+    return found
+
+
+def _logged(path: Path, number: int, column: str, row: Mapping[str, str | None]) -> float | None:
+    text = (row.get(column) or "").strip()
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError as err:
+        raise FednasError(
+            f"architecture file {path}, row {number}: column {column} holds {text!r}, which is no number",
+            hint="mend or remove that column",
+        ) from err

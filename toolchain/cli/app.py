@@ -7,6 +7,7 @@ from fednas.toolchain.cli.check import check
 from fednas.toolchain.cli.devices import devices_app
 from fednas.toolchain.cli.doctor import doctor
 from fednas.toolchain.cli.evaluate import evaluate
+from fednas.toolchain.cli.frontier import frontier
 from fednas.toolchain.cli.group import FednasGroup
 from fednas.toolchain.cli.import_supernet import import_supernet
 from fednas.toolchain.cli.profile import profile
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.callback(invoke_without_command=True)(fednas_export)
-for command in (search, score, cache, profile, check, verify, train, evaluate, doctor):
+for command in (search, frontier, score, cache, profile, check, verify, train, evaluate, doctor):
     app.command()(command)
 app.command("import")(import_supernet)
 app.add_typer(devices_app, name="devices")

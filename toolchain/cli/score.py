@@ -1,5 +1,6 @@
 """``score``: cost, fitness and predicted latency of given architectures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,11 @@ from fednas.toolchain.cli.options import (
     SupernetOption,
     TableOption,
 )
-from fednas.toolchain.cli.output import emit, table
+from fednas.toolchain.cli.output import emit, table, warn
 from fednas.toolchain.cli.parsing import accounting_from, space_from
 
 if TYPE_CHECKING:
-    from fednas.toolchain.scoring import Score
+    from fednas.toolchain.scoring import Disagreement, Score
 
 
 def score(
@@ -35,15 +36,18 @@ def score(
 
     Entropy H, effectiveness rho, depth penalty Q and channel penalty V are shown before their weights:
     F = H - beta Q + gamma rho - lambda V. Without --space or --supernet, the embedded space.
+    Metrics that the file itself holds, as caches do, are compared: rows that disagree are reported.
     """
     from fednas.toolchain.latency import latency_model
-    from fednas.toolchain.scoring import score_rows
+    from fednas.toolchain.scoring import disagreements, score_rows
     from fednas.toolchain.space import read_architectures
 
     chosen = space_from(space, supernet)
     predicted = device is not None or latency_table is not None
     model = latency_model(device, latency_table, precision, profiles) if predicted else None
-    rows = score_rows(chosen, read_architectures(archs, chosen), accounting_from(accounting), model)
+    chosen_accounting = accounting_from(accounting)
+    rows = score_rows(chosen, read_architectures(archs, chosen), chosen_accounting, model)
+    wrong = disagreements(archs, rows)
     headers = ["row", "MACs", "params", "fitness", "entropy", "rho", "Q", "V"]
     cells = [[i, *_cells(row)] for i, row in enumerate(rows)]
     footer = ""
@@ -55,7 +59,26 @@ def score(
         identity = model.identity
         share = "" if rows[0].coverage is None else f"; the interval holds {rows[0].coverage:.0%} of networks"
         footer = f"\n\nLatency on {identity.device}: {identity.kind} ({identity.name}){share}."
-    emit([row.as_document() for row in rows], table(cells, headers, align=["right"] * len(headers)) + footer)
+    documents = [row.as_document() | _logged_document([w for w in wrong if w.row == i]) for i, row in enumerate(rows)]
+    emit(documents, table(cells, headers, align=["right"] * len(headers)) + footer)
+    if wrong:
+        warn(_disagreement_text(archs, len(rows), wrong, chosen_accounting))
+
+
+def _logged_document(wrong: "Sequence[Disagreement]") -> dict[str, object]:
+    return {"logged": {w.column: w.logged for w in wrong}} if wrong else {}
+
+
+def _disagreement_text(archs: Path, count: int, wrong: "Sequence[Disagreement]", accounting: str) -> str:
+    """Which rows of the file are wrong, the first in full."""
+    rows = sorted({w.row for w in wrong})
+    named = ", ".join(map(str, rows[:12])) + (", ..." if len(rows) > 12 else "")
+    first = ", ".join(f"{w.column} {w.logged:.12g} (is {w.recomputed:.12g})" for w in wrong if w.row == rows[0])
+    verb = "row disagrees" if len(rows) == 1 else "rows disagree"
+    other = " A cache of the public code needs --accounting published." if accounting == "network" else ""
+    return (
+        f"{len(rows)} of {count} {verb} with the metrics logged in {archs}: {named}. Row {rows[0]} says {first}.{other}"
+    )
 
 
 def _cells(row: "Score") -> list[str]:

@@ -8,7 +8,7 @@ covered by default, and the smallest and the largest network are always in.
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,7 @@ from fednas.toolchain.space.architecture import (
     largest_architecture,
     smallest_architecture,
 )
+from fednas.toolchain.space.blocks import blocks_of
 from fednas.toolchain.space.cost import population_cost, population_totals
 from fednas.toolchain.space.fitness import FitnessSettings, population_fitness
 from fednas.toolchain.space.population import Floats, Population
@@ -69,7 +70,7 @@ def make_cache(
     """
     axis = axis or macs_quantity(space, accounting)
     ends = [smallest_architecture(space), largest_architecture(space)]
-    smallest, largest = (float(v) for v in _values(space, axis, ends))
+    smallest, largest = map(float, _values(space, axis, ends))
     low = smallest if low is None else low
     high = largest if high is None else high
     if count < 2:
@@ -82,12 +83,15 @@ def make_cache(
     points = find_frontier(
         space, FitnessSettings.of_space(space), axis, accounting=accounting, low=low, high=high, progress=progress
     )
-    found = {_network(space, arch): arch for arch in ends}
-    for budget in _budgets(points, low, high, count, spacing):
-        if len(found) >= count:
+    # Two architectures may be one network, where widths or ratios round to the same channels.
+    found = {blocks_of(space, arch): arch for arch in ends}
+    most = len(found.keys() | {blocks_of(space, point.architecture) for point in points})
+    picker = _Picker(points, low, high, spacing)
+    for share in _shares(count):
+        if len(found) >= min(count, most):
             break
-        for point in _at(points, budget):
-            found.setdefault(_network(space, point.architecture), point.architecture)
+        for point in picker.at(share):
+            found.setdefault(blocks_of(space, point.architecture), point.architecture)
     rows = rows_of(space, list(found.values()), accounting)
     if not axis.name.startswith("latency_ms"):
         return rows
@@ -96,55 +100,61 @@ def make_cache(
 
 
 def _values(space: SearchSpace, axis: Quantity, archs: Sequence[Architecture]) -> Floats:
-    totals: Floats = axis.constant + population_totals(axis.table, Population.from_architectures(space, archs))
-    return totals
+    totals = population_totals(axis.table, Population.from_architectures(space, archs))
+    return totals.astype(np.float64) + axis.constant
 
 
-def _network(space: SearchSpace, arch: Architecture) -> tuple[object, ...]:
-    """Equal for architectures that are one network: two width indices may round to the same channels."""
-    stages = zip(space.stage_widths, arch.w_indices[1:], strict=True)
-    return arch.d, arch.e, space.stem_widths[arch.w_indices[0]], tuple(widths[w] for widths, w in stages)
+def _shares(count: int) -> Iterator[float]:
+    """Positions between 0 and 1: first evenly spaced, then round after round those half way between them."""
+    yield from np.linspace(0.0, 1.0, count)[1:-1]
+    steps = count - 1
+    for _ in range(HALVINGS):
+        yield from (np.arange(steps) + 0.5) / steps
+        steps *= 2
 
 
-def _budgets(points: Sequence[FrontierPoint], low: float, high: float, count: int, spacing: Spacing) -> Floats:
-    """Values of the axis: first evenly spaced, then round after round the ones half way between them."""
-    positions = [np.linspace(0.0, 1.0, count)[1:-1]]
-    for halving in range(HALVINGS):
-        steps = (count - 1) * 2**halving
-        positions.append((np.arange(steps) + 0.5) / steps)
-    shares = np.concatenate(positions)
-    if spacing == "equidistant":
-        return low + shares * (high - low)
-    values = np.array([point.value for point in points])
-    fitness = np.array([point.fitness for point in points])
-    steps_along = np.hypot(_scaled_steps(values), _scaled_steps(fitness))
-    along = np.r_[0.0, np.cumsum(steps_along)]
-    # The point nearest to each position along the curve.
-    middles = (along[1:] + along[:-1]) / 2
-    budgets: Floats = values[np.searchsorted(middles, shares * along[-1])]
-    return budgets
+class _Picker:
+    """Which point of a frontier stands at a share of the way from its beginning to its end."""
+
+    def __init__(self, points: Sequence[FrontierPoint], low: float, high: float, spacing: Spacing) -> None:
+        self._points = points
+        self._values = np.array([point.value for point in points])
+        self._low, self._span = low, high - low
+        self._middles: Floats | None = None
+        if spacing == "frontier" and points:
+            fitness: Floats = np.array([point.fitness for point in points])
+            along = np.r_[0.0, np.cumsum(np.hypot(_scaled_steps(self._values), _scaled_steps(fitness)))]
+            self._low, self._span = 0.0, float(along[-1])
+            self._middles = (along[1:] + along[:-1]) / 2
+
+    def at(self, share: float) -> Sequence[FrontierPoint]:
+        """One point, or none: the fittest within the budget there, or the nearest along the curve."""
+        place = self._low + share * self._span
+        if self._middles is not None:
+            index = int(np.searchsorted(self._middles, place))
+            return self._points[index : index + 1]
+        index = int(np.searchsorted(self._values, place, side="right"))
+        return self._points[max(index - 1, 0) : index]
 
 
 def _scaled_steps(values: Floats) -> Floats:
-    span = values[-1] - values[0] if len(values) else 0.0
+    span = values[-1] - values[0]
     steps: Floats = np.diff(values) / (span if span > 0 else 1.0)
     return steps
 
 
-def _at(points: Sequence[FrontierPoint], budget: float) -> Sequence[FrontierPoint]:
-    """The fittest point within ``budget``: one, or none below the first."""
-    index = int(np.searchsorted([point.value for point in points], budget, side="right"))
-    return points[max(index - 1, 0) : index]
-
-
 def rows_of(space: SearchSpace, archs: Sequence[Architecture], accounting: Accounting) -> list[CacheRow]:
     """Metrics of architectures, sorted by MACs, then parameters."""
+    return sorted(metrics_of(space, archs, accounting), key=lambda row: (row.macs, row.params))
+
+
+def metrics_of(space: SearchSpace, archs: Sequence[Architecture], accounting: Accounting) -> list[CacheRow]:
+    """Metrics of architectures, in their order."""
     population = Population.from_architectures(space, archs)
     macs, params = population_cost(space, population, accounting)
     terms = population_fitness(space, population, None, accounting)
     columns = zip(archs, macs, params, terms.fitness, terms.effectiveness, terms.entropy, strict=True)
-    rows = [CacheRow(a, int(m), int(p), float(f), float(r), float(h)) for a, m, p, f, r, h in columns]
-    return sorted(rows, key=lambda row: (row.macs, row.params))
+    return [CacheRow(a, int(m), int(p), float(f), float(r), float(h)) for a, m, p, f, r, h in columns]
 
 
 def write_cache(path: Path, rows: Sequence[CacheRow]) -> None:

@@ -104,7 +104,7 @@ def answer_search(
     block of the space, or if the search ended without a network and without a proof that there is none.
     """
     settings = FitnessSettings.of_space(space)
-    limits, price = _priced(space, _limits(space, budgets, models, precision, accounting), models, latency_weight)
+    limits, price = _priced(space, limits_of(space, budgets, models, precision, accounting), models, latency_weight)
     if genetic is not None:
         best = find_genetically(space, settings, limits, genetic, accounting=accounting, price=price)
     else:
@@ -186,9 +186,10 @@ def describe(
     )
 
 
-def _limits(
+def limits_of(
     space: SearchSpace, budgets: Budgets, models: Sequence[LatencyModel], precision: str, accounting: Accounting
 ) -> list[Limit]:
+    """The budgets as limits on quantities, a latency budget on every model."""
     limits = []
     if budgets.latency_ms is not None:
         if not models:
