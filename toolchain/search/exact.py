@@ -239,4 +239,6 @@ def worst_possible(problem: Problem) -> float:
         logs = stage.first_log.max() + depth * stage.rest_log.max()
         worst -= float(stage.penalty.max()) + abs(min(0.0, float(stage.volume.min()) * logs))
         dearest += stage.first_cost.max(axis=(1, 2, 3)) + depth * stage.rest_cost.max(axis=(1, 2))
-    return worst - float(np.abs(problem.price) @ dearest)
+    worst -= float(np.abs(problem.price) @ dearest)
+    # A space may hold a single network, and its sum must not fall below by rounding.
+    return worst - 1e-6 * (1.0 + abs(worst))

@@ -1,6 +1,5 @@
 """The exact search against brute force: every network of hundreds of small random spaces."""
 
-import itertools
 import math
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from small_spaces import every_network, fitness_settings, spaces
 
 from fednas.common import FednasError
 from fednas.toolchain.search import (
@@ -23,58 +23,6 @@ from fednas.toolchain.space import Accounting, SearchSpace, largest_architecture
 from fednas.toolchain.space.cost import cost_of, population_totals
 from fednas.toolchain.space.fitness import FitnessSettings, fitness_of, population_fitness
 from fednas.toolchain.space.population import Population
-
-WIDTHS = (0.1, 0.2, 0.25, 0.4, 0.5, 0.55, 0.75, 0.8, 1.0, 1.5)
-RATIOS = (0.1, 0.14, 0.18, 0.25, 0.33, 0.5, 1.0)
-
-
-def every_network(space: SearchSpace) -> Population:
-    """All genotypes, inactive genes included."""
-    stages, blocks = space.num_stages, space.blocks_per_stage
-    d = list(itertools.product(range(blocks), repeat=stages))
-    e = list(itertools.product(range(len(space.expansion_ratio_choices)), repeat=stages * blocks))
-    w = list(itertools.product(range(len(space.width_multiplier_choices)), repeat=stages + 1))
-    index = np.indices((len(d), len(e), len(w))).reshape(3, -1)
-    ratios = np.array(e, np.int8).reshape(-1, stages, blocks)
-    return Population(np.array(d, np.int8)[index[0]], ratios[index[1]], np.array(w, np.int8)[index[2]])
-
-
-@st.composite
-def spaces(draw: st.DrawFn) -> SearchSpace:
-    stages = draw(st.integers(1, 3))
-    extra = draw(st.integers(0, 2 if stages < 3 else 1))
-    slots = stages * (extra + 1)
-    widths = draw(st.sets(st.sampled_from(WIDTHS), min_size=1, max_size=3 if stages < 3 else 2))
-    ratios = draw(st.sets(st.sampled_from(RATIOS), min_size=1, max_size=3 if slots <= 4 else 2))
-    bases = draw(st.lists(st.sampled_from((16, 32, 40, 64, 128)), min_size=stages, max_size=stages))
-    factors = draw(st.lists(st.sampled_from((1, 2)), min_size=stages, max_size=stages))
-    return SearchSpace(
-        num_stages=stages,
-        max_extra_blocks_per_stage=extra,
-        original_stem_out_channels=draw(st.sampled_from((8, 16, 32, 64))),
-        original_stage_base_channels=tuple(bases),
-        initial_input_hw=draw(st.sampled_from((16, 17, 32))),
-        initial_input_channels=draw(st.sampled_from((1, 3))),
-        stem_stride=draw(st.sampled_from((1, 2))),
-        stage_downsample_factors=tuple(factors),
-        channel_divisible_by=8,
-        n_classes=10,
-        width_multiplier_choices=tuple(sorted(widths)),
-        expansion_ratio_choices=tuple(sorted(ratios)),
-    )
-
-
-def fitness_settings(stages: int) -> st.SearchStrategy[FitnessSettings]:
-    """Large gamma makes more entropy lower F through rho; small alpha makes the penalties matter."""
-    return st.builds(
-        FitnessSettings,
-        alpha=st.tuples(*[st.sampled_from((1.0, 0.5, 2.0, 0.1))] * stages),
-        beta=st.sampled_from((10.0, 0.0, 3.0)),
-        gamma=st.sampled_from((1000.0, 0.0, 100.0, 5000.0)),
-        channel_penalty_weight=st.sampled_from((0.0, 1.0, 0.3)),
-        rho0=st.one_of(st.just(math.inf), st.floats(0.05, 0.5)),
-    )
-
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
