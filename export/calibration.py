@@ -115,7 +115,8 @@ def tensor_maxima(model: "onnx.ModelProto", inputs: "NDArray[np.float32]") -> Ma
         for name, values in zip(names, session.run(names, {feed: inputs[start : start + _BATCH]}), strict=True):
             # maximum, unlike max(), lets NaN through.
             maxima[name] = float(np.maximum(maxima[name], np.abs(values).max()))
-    broken = [name for name, largest in maxima.items() if not np.isfinite(largest)]
+    # In the order of the graph, so that the first is where it began.
+    broken = [name for node in model.graph.node for name in node.output if not np.isfinite(maxima[name])]
     if broken:
         raise FednasError(f"tensor {broken[0]!r} is NaN or infinite on the calibration images", hint="train again")
     return maxima

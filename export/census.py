@@ -128,7 +128,7 @@ def layer_precision(graph: GraphView, node: "onnx.NodeProto") -> Precision:
     dequantized = [graph.producer_kind(name) == DEQUANTIZE for name in node.input]
     if all(dequantized[:2]) if node.op_type in _WEIGHTED else any(dequantized):
         return "int8"
-    return "fp16" if graph.types[node.output[0]] == TensorProto.FLOAT16 else "fp32"
+    return "fp16" if graph.types.get(node.output[0]) == TensorProto.FLOAT16 else "fp32"
 
 
 def _quantization_faults(graph: GraphView) -> Iterator[str]:
@@ -159,7 +159,8 @@ def _weight_faults(graph: GraphView, node: "onnx.NodeProto") -> Iterator[str]:
     weight = graph.producer.get(node.input[1])
     if weight is None or weight.op_type != DEQUANTIZE:
         return  # counted as a layer of another precision already
-    if graph.constants[weight.input[1]].ndim != 1:
+    scale = graph.constants.get(weight.input[1])
+    if scale is None or scale.ndim != 1:
         yield f"the weights of {node.name} have one scale for all channels"
     if len(node.input) > 2 and node.input[2] not in graph.constants:
         yield f"the bias of {node.name} is quantised"
