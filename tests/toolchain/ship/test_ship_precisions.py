@@ -139,12 +139,23 @@ def test_without_data_fp16_is_made_from_random_inputs_and_says_so(tmp_path: Path
     assert manifest.models[1].calibration.source == "random inputs"
 
 
-def test_calibration_images_of_one_class_are_refused_before_any_work(tmp_path: Path) -> None:
-    images, labels = np.zeros((200, 8, 8), np.float32), np.arange(200) % 10
-    np.savez(tmp_path / "d.npz", x_train=images, y_train=labels * 0, x_test=images, y_test=labels)
+@pytest.mark.parametrize(
+    ("count", "classes", "complaint"),
+    [
+        (200, 1, "calibration images belong to one class"),
+        (30, 2, "calibration needs at least 32 training images, there are"),
+    ],
+)
+def test_unfit_calibration_images_are_refused_before_any_work(
+    tmp_path: Path, count: int, classes: int, complaint: str
+) -> None:
+    images, labels = np.full((200, 8, 8), 7, np.uint8), np.arange(200) % 10
+    train = {"x_train": images[:count], "y_train": np.arange(count) % classes}
+    np.savez(tmp_path / "d.npz", **train, x_test=images, y_test=labels)
     data = f"npz:{tmp_path / 'd.npz'}"
     result = run("--device", "jetson", "--precision", "int8", "--data", data, "--out", str(tmp_path / "out"))
     assert result.exit_code == 1
+    assert complaint in result.stderr
     assert not (tmp_path / "out").exists()
 
 
