@@ -97,7 +97,7 @@ def _genetic(
         raise unknown_name("search method", method, ["exact", "genetic"])
     if chosen:
         options = " and ".join(f"--{name}" for name in chosen)
-        raise FednasError(f"{options} change nothing in an exact search", hint="add --method genetic, or leave out")
+        raise FednasError(f"only the genetic search takes {options}", hint="add --method genetic")
     return None
 
 

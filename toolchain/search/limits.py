@@ -81,7 +81,9 @@ def _block_table(space: SearchSpace, price: BlockPricer) -> CostTable:
         pairs = list(zip(widths, space.middle_widths(stage), strict=True))
         stride = space.stage_downsample_factors[stage]
         first = [[[residual_block(c, m, w, sides[stage], stride) for m in ms] for w, ms in pairs] for c in entering]
-        rest = [[residual_block(w, m, w, sides[stage + 1], 1) for m in ms] for w, ms in pairs]
+        # A space without extra blocks has no further blocks: the first ones stand in, and are never added.
+        further = [[residual_block(w, m, w, sides[stage + 1], 1) for m in ms] for w, ms in pairs]
+        rest = further if space.max_extra_blocks_per_stage else first[0]
         parts += [np.array(first, object), np.array(rest, object)]
         entering = widths
     distinct = sorted({block for part in parts for block in part.flat})

@@ -173,3 +173,66 @@ def test_ctrl_c_is_one_line_and_exit_code_130(monkeypatch: pytest.MonkeyPatch) -
     result = run("search", "--max-macs", "5M")
     assert result.exit_code == 130
     assert result.stderr.strip() == "fednas-export: interrupted; nothing was left half written"
+
+
+def test_an_answer_says_what_binds_and_what_the_next_better_subnet_costs() -> None:
+    found = json.loads(run("search", "--max-macs", "5M", "--max-params", "60M", "--json").stdout)
+    macs, params = found["limits"]
+    assert macs["binds"]
+    assert params["binds"] is False
+    assert params["next_better"] is None
+    step = macs["next_better"]
+    assert step["value"] == 5_000_000 + step["increase"] > 5_000_000
+    assert step["fitness"] > found["fitness"]
+    # One less than the next better subnet costs changes nothing; its cost does.
+    below, at = (str(int(step["value"]) - 1), str(int(step["value"])))
+    assert json.loads(run("search", "--max-macs", below, "--json").stdout)["fitness"] == found["fitness"]
+    assert json.loads(run("search", "--max-macs", at, "--json").stdout)["fitness"] == step["fitness"]
+    assert found["of_largest"]["macs"] == found["macs"] / 14999808
+    text = " ".join(run("search", "--max-macs", "5M").stdout.split())
+    assert "binds: the next better subnet (fitness" in text
+    assert "largest network" in text
+
+
+def test_the_genetic_method_is_feasible_with_a_true_bound() -> None:
+    options = ("--method", "genetic", "--seed", "3", "--population", "20", "--generations", "10")
+    found = json.loads(run("search", "--max-macs", "5M", *options, "--json").stdout)
+    best = json.loads(run("search", "--max-macs", "5M", "--json").stdout)
+    assert found["status"] == "feasible"
+    assert found["fitness"] <= best["fitness"] <= found["upper_bound"]
+    assert found["limits"][0]["binds"] is None
+    assert found == json.loads(run("search", "--max-macs", "5M", *options, "--json").stdout) | {
+        "seconds": found["seconds"]
+    }
+
+
+def test_a_weighted_latency_trades_fitness_for_milliseconds() -> None:
+    free = json.loads(run("search", "--device", "cpu", "--json").stdout)
+    weighted = json.loads(run("search", "--device", "cpu", "--latency-weight", "1000", "--json").stdout)
+    assert weighted["latency_ms"] < free["latency_ms"]
+    assert weighted["objective"] == pytest.approx(weighted["fitness"] - 1000 * weighted["latency_ms"])
+    assert weighted["objective"] > free["fitness"] - 1000 * free["latency_ms"]
+    assert weighted["upper_bound"] == weighted["objective"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "3"], "only the genetic search takes --seed; add --method genetic"),
+        (["--method", "genetic", "--population", "2"], "genetic settings 2 individuals"),
+        (
+            ["--method", "genetic", "--generations", "1", "--population", "3", "--max-macs", "516k"],
+            "the genetic search drew",
+        ),
+        (["--latency-weight", "1"], "a latency weight needs exactly one device or latency table, not 0"),
+        (["--latency-weight", "-1", "--device", "cpu"], "the latency weight is -1.0; it must be above zero"),
+        (["--latency-weight", "nan", "--device", "cpu"], "the latency weight is nan; it must be above zero"),
+        (["--time-limit", "0"], "--time-limit is 0.0; it must be above zero"),
+        (["--device", "cpu", "--device", "jetson", "--table", "t.json"], "one --table for several --device"),
+    ],
+)
+def test_bad_options_of_a_search_are_one_line(arguments: list[str], message: str) -> None:
+    result = run("search", *arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1

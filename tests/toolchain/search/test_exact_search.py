@@ -24,6 +24,7 @@ from fednas.toolchain.space.cost import cost_of, population_totals
 from fednas.toolchain.space.fitness import FitnessSettings, fitness_of, population_fitness
 from fednas.toolchain.space.population import Population
 
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_the_exact_search_finds_what_brute_force_finds(data: st.DataObject) -> None:
