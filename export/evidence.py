@@ -30,10 +30,10 @@ class Tolerance(Record, frozen=True, kw_only=True):
 TOLERANCES: Mapping[str, Tolerance] = {
     # Another order of summation in float32, nothing else.
     "fp32": Tolerance(precision="fp32", max_relative_error=1e-4, min_top1_agreement=0.999),
-    # Ten roundings of 2^-11 in a row; on the embedded subnets the error is below 1e-3.
+    # Ten roundings of 2^-11 in a row; on embedded subnets the error is below 1e-3.
     "fp16": Tolerance(precision="fp16", max_relative_error=5e-3, min_top1_agreement=0.99),
-    # Logits may move, or quantisation would be pointless, but a broken scale moves them by their own size. On the
-    # embedded subnets the error is about 0.05. What it costs in accuracy is judged apart, by the paired drop.
+    # Eight bits move the logits of embedded subnets by up to 0.05; a broken scale moves them by their own size. What
+    # int8 costs in accuracy is judged apart, by the paired drop.
     "int8": Tolerance(precision="int8", max_relative_error=0.2, min_top1_agreement=0.95),
 }
 """By precision."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fednas.export.manifest import Model, Shipment
+from fednas.export.manifest import Model, Shipment, judged_model
 from fednas.export.preprocessing import Preprocessing
 
 _ONNXRUNTIME = """\
@@ -17,7 +17,7 @@ steps = json.loads(Path("preprocessing.json").read_text())
 labels = Path("labels.txt").read_text(encoding="utf-8").splitlines()
 raw = np.zeros((1, steps["height"], steps["width"], steps["channels"]))  # your image, 0 .. {largest}
 x = (raw / steps["value_range_max"] - np.array(steps["mean"])) / np.array(steps["std"])
-x = np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.float32)
+x = np.ascontiguousarray(x.transpose(0, 3, 1, 2), dtype=np.{dtype})
 session = onnxruntime.InferenceSession("{model}", providers=["CPUExecutionProvider"])
 logits = session.run(None, {{"{input}": x}})[0]
 print(labels[int(logits[0].argmax())])
@@ -28,19 +28,22 @@ Copy this folder to the board and run there:
 
     sh build_engine.sh
 
-It finds the board's trtexec, picks the flags that its TensorRT version knows, builds `{plan}` and measures it.
-An engine runs only on the kind of board and TensorRT version that built it, so build it on the board itself.
+It finds the board's trtexec, picks the flags that its TensorRT version knows, builds {plans} and
+measures them. An engine runs only on the kind of board and TensorRT version that built it, so build it on the board itself.
 The input is what `preprocessing.json` describes; the engine does not contain these steps."""
 
 
 def usage_markdown(shipment: Shipment, models: Sequence[Model], preprocessing: Preprocessing) -> str:
     """The sections "How to use it" and "How to verify it"."""
-    model = models[0]
+    model = judged_model(shipment, models)
     if shipment.device.runtime == "tensorrt":
-        use = _TENSORRT.format(plan=model.file.replace(".onnx", ".plan"))
+        use = _TENSORRT.format(plans=", ".join(f"`{m.file.replace('.onnx', '.plan')}`" for m in models))
     else:
         use = _ONNXRUNTIME.format(
-            model=model.file, input=model.input_name, largest=f"{preprocessing.value_range_max:g}"
+            model=model.file,
+            input=model.input_name,
+            dtype=model.input_type,
+            largest=f"{preprocessing.value_range_max:g}",
         )
     verify = (
         "`fednas-export verify DIR`, with the path of this folder, checks every hash, the model file, and the logits "

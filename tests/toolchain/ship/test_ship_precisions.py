@@ -1,6 +1,7 @@
 """Several precisions of one network in one folder, from the command line to `verify` and `check`."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,31 @@ def test_weights_are_stored_as_the_runtime_reads_them(shipped: tuple[Path, Resul
     assert sizes[out / "raspberry-pi-5" / "model.int8.onnx"] < sizes[out / "raspberry-pi-5" / "model.fp32.onnx"] / 2
 
 
+def test_the_example_in_the_report_runs_the_precision_asked_for(
+    shipped: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shipped[0] / "raspberry-pi-5"
+    code = (folder / "report.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert '"model.int8.onnx"' in code
+    printed: list[str] = []
+    monkeypatch.chdir(folder)
+    exec(compile(code, "report.md", "exec"), {"print": printed.append})  # noqa: S102
+    assert printed[0] in "0123456789"
+
+
+def test_a_folder_of_before_these_fields_is_still_read_and_verified(three: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(three, tmp_path / "copy"))
+    document: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    document["models"] = document["models"][:1]
+    for name in ("census", "kept_fp32", "calibration", "measured", "input_type"):
+        del document["models"][0][name]
+    del document["models"][0]["evidence"]["drop"]
+    del document["shipment"]["precision"]
+    del document["shipment"]["latency"]["predicted"]["precision"]
+    (folder / "manifest.json").write_text(json.dumps(document))
+    assert verify_folder(folder).passed
+
+
 def test_the_board_script_knows_them_all(three: Path) -> None:
     script = (three / "build_engine.sh").read_text()
     assert "PRECISIONS=${PRECISIONS:-fp32 fp16 int8}" in script
@@ -110,8 +136,6 @@ def test_the_same_command_gives_the_same_models(three: Path, tmp_path: Path) -> 
 
 
 def test_verify_finds_a_false_census(three: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = Path(shutil.copytree(three, tmp_path / "copy"))
     document: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     document["models"][1]["census"]["layers"][0]["count"] += 1
