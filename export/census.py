@@ -52,14 +52,17 @@ class Census(Record, frozen=True, kw_only=True):
         return ", ".join(f"{totals[p]} {p}" for p in ("int8", "fp16", "fp32") if totals[p])
 
 
-def take_census(model: "onnx.ModelProto", asked: Precision, kept_fp32: Collection[str] = ()) -> Census:
+def take_census(
+    model: "onnx.ModelProto", asked: Precision, kept_fp32: Collection[str] = (), runtime: str = "tensorrt"
+) -> Census:
     """Count the layers of ``model`` and compare them with the precision asked for.
 
     Args:
         model: the finished file.
         asked: ``fp32`` and ``fp16`` ask for every layer; ``int8`` for all convolutions and matrix products, in
-            the form that TensorRT accepts and fuses.
+            the form that the runtime fuses.
         kept_fp32: names of layers that an fp16 file may keep in fp32.
+        runtime: ``tensorrt`` or ``onnxruntime``.
     """
     graph = GraphView.of(model)
     found = [(node, layer_precision(graph, node)) for node in graph.layers()]
@@ -70,14 +73,14 @@ def take_census(model: "onnx.ModelProto", asked: Precision, kept_fp32: Collectio
         if precision != wanted and not (asked == "int8" and node.op_type not in _WEIGHTED):
             reasons.append(f"layer {node.name} ({node.op_type}) is {precision}, not {wanted}")
     if asked == "int8":
-        reasons += _quantization_faults(graph)
+        reasons += _tensorrt_faults(graph) if runtime == "tensorrt" else _processor_faults(graph)
     layers = tuple(LayerCount(operator=op, precision=p, count=n) for (op, p), n in sorted(counts.items()))
     return Census(layers=layers, reasons=tuple(reasons))
 
 
-def census_of(path: Path, asked: Precision, kept_fp32: Collection[str] = ()) -> Census:
+def census_of(path: Path, asked: Precision, kept_fp32: Collection[str], runtime: str) -> Census:
     """As `take_census`, of a file."""
-    return take_census(load_checked_model(path), asked, kept_fp32)
+    return take_census(load_checked_model(path), asked, kept_fp32, runtime)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,11 +134,21 @@ def layer_precision(graph: GraphView, node: "onnx.NodeProto") -> Precision:
     return "fp16" if graph.types.get(node.output[0]) == TensorProto.FLOAT16 else "fp32"
 
 
-def _quantization_faults(graph: GraphView) -> Iterator[str]:
+def _processor_faults(graph: GraphView) -> Iterator[str]:
+    for node in graph.nodes:
+        if node.op_type in (QUANTIZE, DEQUANTIZE):
+            yield from _scale_faults(graph, node, symmetric=False)
+        elif node.op_type in (*_WEIGHTED, "Add"):
+            readers = graph.consumers.get(node.output[0], ())
+            if not readers or any(reader.op_type != QUANTIZE for reader in readers):
+                yield f"the output of {node.name} is not quantised, so it is computed in float"
+
+
+def _tensorrt_faults(graph: GraphView) -> Iterator[str]:
     for node in graph.nodes:
         dequantized = [graph.producer_kind(name) == DEQUANTIZE for name in node.input]
         if node.op_type in (QUANTIZE, DEQUANTIZE):
-            yield from _scale_faults(graph, node)
+            yield from _scale_faults(graph, node, symmetric=True)
         elif node.op_type == "Relu" and any(dequantized):
             yield f"numbers are quantised just before {node.name}, which keeps it from being fused"
         elif node.op_type == "Add" and sum(dequantized) != 1:
@@ -144,14 +157,14 @@ def _quantization_faults(graph: GraphView) -> Iterator[str]:
             yield from _weight_faults(graph, node)
 
 
-def _scale_faults(graph: GraphView, node: "onnx.NodeProto") -> Iterator[str]:
+def _scale_faults(graph: GraphView, node: "onnx.NodeProto", *, symmetric: bool) -> Iterator[str]:
     import numpy as np
 
     scale = graph.constants.get(node.input[1])
     zero = graph.constants.get(node.input[2]) if len(node.input) > 2 else None
     if scale is None or not (np.isfinite(scale).all() and (scale > 0).all()):  # type: ignore[operator]
         yield f"{node.name} has no scale above zero"
-    if zero is None or zero.dtype != np.int8 or zero.any():
+    if symmetric and (zero is None or zero.dtype != np.int8 or zero.any()):
         yield f"{node.name} is not symmetric int8"
 
 

@@ -1,4 +1,4 @@
-"""An explicitly quantised (Q/DQ) ONNX graph from a verified float32 one, in the form that TensorRT accepts."""
+"""An explicitly quantised (Q/DQ) ONNX graph from a verified float32 one, in the form that its runtime fuses."""
 
 import logging
 import shutil
@@ -6,38 +6,48 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from fednas.common import FednasError, file_errors, write_atomic
 from fednas.export.calibration import CalibrationImages, tensor_maxima
+from fednas.export.graph_cleanup import drop_unused_weights
 from fednas.export.onnx_file import OnnxFile, load_checked_model, read_onnx_file
 from fednas.export.residual_branches import keep_one_branch_quantized
 
 if TYPE_CHECKING:
     import onnx
 
-INT8_METHOD = "largest absolute values, symmetric; weights for each channel"
+INT8_METHOD = "smallest and largest values; weights for each channel"
 LOWEST_OPSET = 13
 """The first whose quantisation knows a scale for each channel."""
 QUANTIZED_OPS = ("Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool")
-WeightForm = Literal["float", "int8"]
+PROCESSOR_OPS = (*QUANTIZED_OPS, "AveragePool", "Flatten", "Relu")
+TENSORRT_OPTIONS = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "QuantizeBias": False,
+    "AddQDQPairToWeight": True,
+    "DedicatedQDQPair": True,
+    "OpTypesToExcludeOutputQuantization": [*QUANTIZED_OPS, "Relu"],
+}
 _BATCH = 64
 
 
 def int8_from_onnx(
-    source: Path, target: Path, calibration: CalibrationImages, *, weights: WeightForm = "int8"
+    source: Path, target: Path, calibration: CalibrationImages, *, runtime: str = "tensorrt"
 ) -> OnnxFile:
     """Quantise ``source`` and write it as ``target``; input and output stay float32.
 
-    Symmetric throughout, weights with a scale for each output channel, biases in float, nothing quantised between
-    a convolution and its ReLU, one quantised branch at each residual addition, so that TensorRT can fuse them.
+    For TensorRT: symmetric throughout, weights float and then quantised with a scale for each output channel, biases
+    in float, nothing quantised between a convolution and its ReLU, one quantised branch at each residual addition.
+    For ONNX Runtime, which fuses another form: unsigned activations with a zero point, which take the ReLU in, every
+    operator's output quantised, weights stored as int8.
 
     Args:
         source: a float32 file of `onnx_from_module`.
         target: the file to write; the same source and images give the same bytes.
         calibration: training images.
-        weights: ``float`` followed by quantisation, which every TensorRT reads; or stored as ``int8``, a quarter
-            of the size.
+        runtime: of the device, ``tensorrt`` or ``onnxruntime``.
 
     Raises:
         FednasError: no real images, an opset below 13, or values that are not finite.
@@ -50,8 +60,10 @@ def int8_from_onnx(
         hint = "change onnx_opset in the device profile, or ask for --precision fp32"
         raise FednasError(f"{source.name} has opset {opset}; int8 needs at least {LOWEST_OPSET}", hint=hint)
     tensor_maxima(model, calibration.inputs)  # refuses values that are not finite
-    quantized = _quantized(model, target.parent, calibration, weights)
-    keep_one_branch_quantized(quantized)
+    quantized = _quantized(model, target.parent, calibration, runtime == "tensorrt")
+    if runtime == "tensorrt":
+        keep_one_branch_quantized(quantized)
+    drop_unused_weights(quantized)
     for field in ("node", "initializer"):
         content = getattr(model.graph, field)
         del content[:]
@@ -62,7 +74,7 @@ def int8_from_onnx(
 
 
 def _quantized(
-    model: "onnx.ModelProto", folder: Path, calibration: CalibrationImages, weights: WeightForm
+    model: "onnx.ModelProto", folder: Path, calibration: CalibrationImages, for_tensorrt: bool
 ) -> "onnx.ModelProto":
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -76,18 +88,11 @@ def _quantized(
             _reader(calibration, model.graph.input[0].name),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            activation_type=QuantType.QInt8,
+            activation_type=QuantType.QInt8 if for_tensorrt else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            op_types_to_quantize=list(QUANTIZED_OPS),
+            op_types_to_quantize=list(QUANTIZED_OPS if for_tensorrt else PROCESSOR_OPS),
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={
-                "ActivationSymmetric": True,
-                "WeightSymmetric": True,
-                "QuantizeBias": False,
-                "AddQDQPairToWeight": weights == "float",
-                "DedicatedQDQPair": True,
-                "OpTypesToExcludeOutputQuantization": [*QUANTIZED_OPS, "Relu"],
-            },
+            extra_options=TENSORRT_OPTIONS if for_tensorrt else {"WeightSymmetric": True},
         )
         return onnx.load_model_from_string(result.read_bytes())
 

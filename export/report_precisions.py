@@ -33,11 +33,6 @@ def precisions_markdown(models: Sequence[Model], files: Sequence[ShippedFile]) -
             "says nothing about rounded activations. That they do not overflow follows from the values measured on "
             "the calibration images."
         )
-    if any(model.precision == "int8" for model in models):
-        notes.append(
-            "The int8 file has the form that TensorRT fuses. On processors ONNX Runtime rounds all numbers to int8 as "
-            "the file says, but computes in float32 between the roundings: expect a smaller file, no gain in speed."
-        )
     return "\n\n".join(["## Precisions", markdown_table(heads, rows), *notes])
 
 

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from fednas.common import ContractError
-from fednas.export.graph_cleanup import drop_unused_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -23,7 +22,6 @@ def keep_one_branch_quantized(model: "onnx.ModelProto") -> None:
             add.input[branch] = origins[branch]
     for kind in ("DequantizeLinear", "QuantizeLinear"):
         _drop_unread(model.graph, kind)
-    drop_unused_weights(model)
 
 
 def _before_quantization(producer: "dict[str, onnx.NodeProto]", name: str) -> str:

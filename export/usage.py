@@ -29,7 +29,8 @@ Copy this folder to the board and run there:
     sh build_engine.sh
 
 It finds the board's trtexec, picks the flags that its TensorRT version knows, builds {plans} and
-measures them. An engine runs only on the kind of board and TensorRT version that built it, so build it on the board itself.
+measures them. An engine runs only on the kind of board and TensorRT version that built it, so build it on the board
+itself.
 The input is what `preprocessing.json` describes; the engine does not contain these steps."""
 
 

@@ -97,7 +97,7 @@ def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
             continue
         yield _described_check(model, onnx_file, manifest)
         if model.census is not None:
-            yield _census_check(model, onnx_file)
+            yield _census_check(model, onnx_file, manifest.shipment.device.runtime)
         yield _agreement_check(model, onnx_file.metadata, manifest, preprocessing, labels)
         yield _vectors_check(model, onnx_file, read_vectors(folder / manifest.test_vectors.file), manifest)
 
@@ -144,8 +144,8 @@ def _described_check(model: Model, onnx_file: OnnxFile, manifest: Manifest) -> C
     return Check(name=f"{model.file}: graph", passed=not wrong, detail="; ".join(wrong) or good)
 
 
-def _census_check(model: Model, onnx_file: OnnxFile) -> Check:
-    census = census_of(onnx_file.path, model.precision, {layer.name for layer in model.kept_fp32})
+def _census_check(model: Model, onnx_file: OnnxFile, runtime: str) -> Check:
+    census = census_of(onnx_file.path, model.precision, {layer.name for layer in model.kept_fp32}, runtime)
     wrong = list(census.reasons[:3])
     if census != model.census:
         wrong.append(f"the manifest counts {model.census}, the file has {census}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 from small_network import METADATA, Trained
@@ -78,19 +79,36 @@ def test_the_same_source_gives_the_same_bytes(int8: OnnxFile, fp32: Path, images
     assert again.path.read_bytes() == int8.path.read_bytes()
 
 
-def test_float_weights_compute_the_same(
-    int8: OnnxFile, fp32: Path, images: CalibrationImages, trained: Trained
+@pytest.fixture
+def for_processors(fp32: Path, images: CalibrationImages) -> OnnxFile:
+    return int8_from_onnx(fp32, fp32.with_name("processor.onnx"), images, runtime="onnxruntime")
+
+
+def test_onnx_runtime_gets_the_form_that_it_computes_in_int8(
+    int8: OnnxFile, for_processors: OnnxFile, trained: Trained, tmp_path: Path
 ) -> None:
-    stored_float = int8_from_onnx(fp32, fp32.with_name("float.onnx"), images, weights="float")
-    assert stored_float.op_counts["QuantizeLinear"] == int8.op_counts["QuantizeLinear"] + 10  # one for each weight
-    assert take_census(onnx.load(stored_float.path), "int8").reasons == ()
-    with OrtRunner(int8.path) as one, OrtRunner(stored_float.path) as other:
-        np.testing.assert_allclose(one.infer_all(trained.images), other.infer_all(trained.images), atol=1e-4)
+    model = onnx.load(for_processors.path)
+    assert take_census(model, "int8", runtime="onnxruntime").reasons == ()
+    assert "is not symmetric int8" in str(take_census(model, "int8", runtime="tensorrt").reasons)
+    assert "computed in float" in str(take_census(onnx.load(int8.path), "int8", runtime="onnxruntime").reasons)
+    assert for_processors.size_bytes < int8.size_bytes
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(str(for_processors.path), options, providers=["CPUExecutionProvider"])
+    executed = {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+    assert {"QLinearConv", "QLinearAdd"} <= executed
+    assert not executed & {"Conv", "FusedConv", "Add", "Relu"}
+    with OrtRunner(for_processors.path) as runner:
+        evidence = verify_artefact(
+            runner, trained.images, trained.logits, tolerance=tolerance_for("int8"), labels=trained.labels
+        )
+    assert evidence.passed
 
 
-def test_weights_are_quantised_to_the_nearest_of_127_steps(int8: OnnxFile, fp32: Path) -> None:
+def test_weights_are_quantised_to_the_nearest_of_127_steps(for_processors: OnnxFile, fp32: Path) -> None:
     original = {t.name: numpy_helper.to_array(t) for t in onnx.load(fp32).graph.initializer}
-    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(int8.path).graph.initializer}
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(for_processors.path).graph.initializer}
     weight, scale = original["head.2.weight"], stored["head.2.weight_scale"]
     np.testing.assert_allclose(scale, np.abs(weight).max(axis=1) / 127, rtol=1e-5)
     assert np.abs(weight / scale[:, None] - stored["head.2.weight_quantized"]).max() <= 0.5001
@@ -164,7 +182,7 @@ class TestChoice:
         assert not np.array_equal(one.inputs, other.inputs)
         record = one.record(INT8_METHOD)
         assert (record.images, record.classes, record.source, record.seed) == (40, 10, "training images", 1)
-        assert record.method.startswith("largest absolute values")
+        assert record.method.startswith("smallest and largest values")
 
     def test_only_the_chosen_ones_are_prepared(self, trained: Trained) -> None:
         seen: list[int] = []

@@ -94,16 +94,12 @@ def _converted(
         onnx_file, kept = fp16_from_onnx(source, target, calibration, keep_io_types=not job.fp16_io)
         record = calibration.record(FP16_METHOD)
         return Artefact(precision=precision, onnx_file=onnx_file, kept_fp32=kept, calibration=record)
-    onnx_file = int8_from_onnx(source, target, calibration, weights="float" if _wants_float(profile) else "int8")
+    onnx_file = int8_from_onnx(source, target, calibration, runtime=profile.runtime)
     record = calibration.record(INT8_METHOD)
     return Artefact(precision=precision, onnx_file=onnx_file, calibration=record)
 
 
 def stored_precision(precision: Precision, profile: DeviceProfile) -> Precision:
     """How the weights of a precision stand in its file, for the size budget."""
-    return "fp32" if precision == "int8" and _wants_float(profile) else precision
-
-
-def _wants_float(profile: DeviceProfile) -> bool:
-    # Every TensorRT reads float weights followed by quantisation; int8 weights only the newer ones.
-    return profile.runtime == "tensorrt"
+    # TensorRT gets float weights followed by their quantisation.
+    return "fp32" if precision == "int8" and profile.runtime == "tensorrt" else precision

@@ -56,6 +56,7 @@ def prove(artefact: Artefact, proof: Proof, profile: DeviceProfile) -> Proven:
         onnx_file,
         artefact.precision,
         evidence,
+        runtime=profile.runtime,
         kept_fp32=artefact.kept_fp32,
         calibration=artefact.calibration,
         measured=reading.measured,
