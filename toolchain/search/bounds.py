@@ -11,9 +11,12 @@ holds for every L with the same m and k (equality where S / L sits at an end of 
 additive. With the costs moved into the objective by multipliers (Lagrangian relaxation: for any multipliers
 >= 0 the relaxed maximum bounds the true one from above) each block picks its best ratio on its own, and one
 backward pass over (stage, width, depth state) bounds everything.
+
+rho <= rho0 is such a budget as well: it says S >= L ln(L / rho0), and the depth state at the end knows L. Its
+multiplier is the last column.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,14 +92,18 @@ class Completions:
     """[stage]: (n, width) the best relaxed value of any further block."""
     constant: Floats
     """(n,): multipliers times limited budgets, plus the chord's share of stem and projections."""
+    slope: Floats
+    """(n,): what a unit of S takes off the relaxed value: the chord's slope, less the multiplier of rho0."""
 
 
 def completions(problem: Problem, slices: Slices, multipliers: Floats, budgets: Floats) -> Completions:
-    """One backward pass. ``multipliers`` (n, k) >= 0, and 0 where ``budgets`` (k,) is infinite."""
-    prices = multipliers + problem.price
+    """One backward pass. ``multipliers`` (n, k + 1) >= 0, and 0 where ``budgets`` (k,) or rho0 is infinite."""
+    of_costs, of_rho0 = multipliers[:, :-1], multipliers[:, -1]
+    prices = of_costs + problem.price
+    slices = replace(slices, slope=slices.slope - of_rho0)
     tail = -np.einsum("nk,kw->nw", prices, problem.head_cost)
-    final = -problem.settings.beta * problem.depth_states.penalty
-    after = [tail[:, :, None] + final[None, None, :]]
+    final = -problem.settings.beta * problem.depth_states.penalty[None] - np.outer(of_rho0, _least_logs(problem))
+    after = [tail[:, :, None] + final[:, None, :]]
     firsts, rests = [], []
     for j in reversed(range(len(problem.stages))):
         first, rest = _best_blocks(problem, slices, prices, j)
@@ -104,11 +111,23 @@ def completions(problem: Problem, slices: Slices, multipliers: Floats, budgets: 
         firsts.append(first)
         rests.append(rest)
     after.reverse()
-    allowance = multipliers @ np.where(np.isfinite(budgets), budgets, 0.0)
+    allowance = of_costs @ np.where(np.isfinite(budgets), budgets, 0.0)
     constant = allowance + slices.level * (1 + problem.space.num_stages) - slices.slope * problem.stem_log
     start = -np.einsum("nk,kw->nw", prices, problem.stem_cost) + after[0][:, :, 0]
     upper = start.max(axis=1) + constant
-    return Completions(upper, tuple(after), tuple(firsts[::-1]), tuple(rests[::-1]), constant)
+    return Completions(upper, tuple(after), tuple(firsts[::-1]), tuple(rests[::-1]), constant, slices.slope)
+
+
+def _least_logs(problem: Problem) -> Floats:
+    """The smallest S that rho0 allows in each final depth state; 0 where rho0 is infinite."""
+    rho0 = problem.settings.rho0
+    blocks = np.array([total for total, _ in problem.depth_states.pairs[-1]], float)
+    if not np.isfinite(rho0):
+        return np.zeros(len(blocks))
+    layers = 1 + 3 * problem.space.num_stages + 2 * blocks
+    # A little less than the truth, so that networks at exactly rho0 stay in.
+    least: Floats = layers * (np.log(layers / rho0) - 1e-9)
+    return least
 
 
 def _best_blocks(problem: Problem, slices: Slices, prices: Floats, j: int) -> tuple[Floats, Floats]:
@@ -133,17 +152,20 @@ def _one_stage_back(problem: Problem, j: int, first: Floats, rest: Floats, after
 
 
 def tighten(problem: Problem, slices: Slices, budgets: Floats, start: Floats | None = None) -> Floats:
-    """Multipliers (n, k) that make the bound of each slice small: a grid search, one cost after another.
+    """Multipliers (n, k + 1) that make the bound of each slice small: a grid search, one cost after another.
 
     The bound is convex in the multipliers, so a grid that closes in finds the minimum for one cost; for
     several it may stop early, which leaves a valid, less tight bound. From ``start`` only a near range is
     searched.
     """
-    limited = np.flatnonzero(np.isfinite(budgets))
-    scale = _scale(problem) / np.where(np.isfinite(budgets), budgets, 1.0)
-    best = np.zeros((len(slices.low), len(budgets))) if start is None else start.copy()
+    most = np.r_[budgets, problem.settings.rho0]
+    limited = np.flatnonzero(np.isfinite(most))
+    scale = _scale(problem) / np.where(np.isfinite(most), most, 1.0)
+    scale[-1] = _scale(problem) / sum(stage.first_log.max() for stage in problem.stages)
+    best = np.zeros((len(slices.low), len(most))) if start is None else start.copy()
     if start is None and len(limited) > 1:
         best[:, limited] = 0.3 * scale[limited] / len(limited)
+        best[:, -1] = 0.0
     width = 1e4 if start is None else 2.0
     for _ in range(1 if len(limited) == 1 else 4):
         for k in map(int, limited):
@@ -161,7 +183,7 @@ def _line_search(
     centre = np.where(start[:, k] > 0, start[:, k], scale)
     repeated = slices.take(np.repeat(np.arange(count), points))
     step = width
-    best, best_value = start[:, k].copy(), np.full(count, np.inf)
+    best, best_value = start[:, k].copy(), completions(problem, slices, start, budgets).upper
     while step > 1.003:
         grid = centre[:, None] * np.geomspace(1 / step, step, points)[None, :]
         tried = np.repeat(start, points, axis=0)
@@ -178,5 +200,7 @@ def _line_search(
 
 
 def _scale(problem: Problem) -> float:
-    """The order of magnitude of the entropy."""
-    return float(sum(stage.volume.max() * stage.first_log.max() for stage in problem.stages))
+    """The order of magnitude of the objective: of the entropy, or of the priced costs without one."""
+    entropy = sum(stage.volume.max() * stage.first_log.max() for stage in problem.stages)
+    priced = sum(problem.price @ stage.first_cost.mean(axis=(1, 2, 3)) for stage in problem.stages)
+    return float(max(entropy, priced, 1e-12))

@@ -81,7 +81,7 @@ class Enumeration:
         floor: float = -np.inf,
         axis_price: float = 0.0,
     ) -> None:
-        """``piece`` holds one slice; ``multipliers`` is (1, k); past ``deadline`` `TimeIsUpError` is raised.
+        """``piece`` holds one slice; ``multipliers`` is (1, k + 1); past ``deadline`` `TimeIsUpError` is raised.
 
         ``axis_price``: what each unit of the first cost that a network leaves of its budget adds to its objective
         before it is compared with the incumbent.
@@ -89,9 +89,9 @@ class Enumeration:
         self.problem, self.budgets, self.options, self.deadline = problem, budgets, options, deadline
         self.floor, self.axis_price = floor, axis_price
         self.low, self.high = float(piece.low[0]), float(piece.high[0])
-        self.slope, self.level = float(piece.slope[0]), float(piece.level[0])
-        self.multipliers = multipliers[0]
+        self.multipliers = multipliers[0, :-1]
         self.bounds = completions(problem, piece, multipliers, budgets)
+        self.slope, self.level = float(self.bounds.slope[0]), float(piece.level[0])
         self.rho0_binds = self.high >= self._slope_where_rho0_can_bind()
 
     def _slope_where_rho0_can_bind(self) -> float:

@@ -149,3 +149,13 @@ def test_joint_limits_that_clash_in_pairs_end_without_a_network(shared_data: Pat
     least = cost_of(space, smallest_architecture(space))
     limits = [Limit(macs, least.macs), Limit(params, least.params - 1), Limit(macs, math.inf)]
     assert find_best(space, FitnessSettings.of_space(space), limits).status == "infeasible"
+
+
+def test_the_cheapest_network_of_the_paper_space_that_keeps_a_low_rho0(shared_data: Path) -> None:
+    # The same value came out of an enumeration without the multiplier of rho0.
+    space = msgspec.structs.replace(spaces_of("paper-4-stage", shared_data), supernet_rho0_constraint=0.03)
+    found = cheapest(space, [Limit(macs_quantity(space, "network"), math.inf)], 0, FitnessSettings.of_space(space))
+    assert found is not None
+    assert found[0] == 156081168
+    frontier = find_frontier(space, FitnessSettings.of_space(space), macs_quantity(space, "network"), high=1.7e8)
+    assert frontier[0].value == 156081168
