@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 import msgspec
 import numpy as np
@@ -115,6 +116,11 @@ def jobs() -> list[Job]:
         best = find_best(DEEP, FitnessSettings.of_space(DEEP), [limit], time_limit_s=60)
         return f"{best.status}, gap {best.gap:.2%}"
 
+    def deep_jointly() -> str:
+        limits = [Limit(macs_quantity(DEEP, "network"), 3e8), Limit(params_quantity(DEEP, "network"), 1e6)]
+        best = find_best(DEEP, FitnessSettings.of_space(DEEP), limits, time_limit_s=60)
+        return f"{best.status}, gap {best.gap:.2%}"
+
     def deep_frontier() -> str:
         points = find_frontier(DEEP, FitnessSettings.of_space(DEEP), macs_quantity(DEEP, "network"))
         return f"{len(points)} points"
@@ -135,6 +141,7 @@ def jobs() -> list[Job]:
         Job("paper: cache of 60 rows", cache),
         *(Job("paper: two devices and params jointly", lambda j=j: joint(*j)) for j in JOINT),  # type: ignore[misc]
         *(Job("deep 8-stage: one MACs budget", lambda b=b: deep(b)) for b in (1e8, 3e8, 1e9, 5e9)),  # type: ignore[misc]
+        Job("deep 8-stage: MACs and params jointly", deep_jointly),
         Job("deep 8-stage: whole MACs frontier", deep_frontier),
         *map(genetic, GENETIC_TARGETS),
     ]
@@ -166,18 +173,28 @@ def measure(rounds: int) -> dict[str, Timing]:
     return timings
 
 
-def growth() -> list[dict[str, float]]:
+class Growth(TypedDict):
+    """One size of space."""
+
+    varied: str
+    value: int
+    seconds: float
+    peak_mb: float
+
+
+def growth() -> list[Growth]:
     """Median seconds and peak memory of one budget as stages, blocks and widths grow; a process for each."""
     base = {"stages": 4, "blocks": 3, "widths": 6}
     ranges = {"stages": (2, 3, 4, 5, 6, 7, 8), "blocks": (1, 2, 3, 4, 5, 6, 8), "widths": (2, 4, 6, 8, 10, 14)}
-    points = []
+    points: list[Growth] = []
     for varied, values in ranges.items():
         for value in values:
             sizes = base | {varied: value}
             shown = subprocess.run(
                 [sys.executable, __file__, "--one", json.dumps(sizes)], check=True, capture_output=True, text=True
             )
-            points.append({"varied": varied, "value": value, **json.loads(shown.stdout)})
+            found = json.loads(shown.stdout)
+            points.append(Growth(varied=varied, value=value, seconds=found["seconds"], peak_mb=found["peak_mb"]))
             print(points[-1], file=sys.stderr, flush=True)
     return points
 
@@ -212,7 +229,7 @@ def peak_mb() -> float:
     return peak * (1.0 if sys.platform == "darwin" else 1024.0) / 1e6
 
 
-def plot(points: list[dict[str, float]], path: Path) -> None:
+def plot(points: list[Growth], path: Path) -> None:
     """Seconds and memory over each size, side by side."""
     from matplotlib.figure import Figure
 
@@ -222,7 +239,7 @@ def plot(points: list[dict[str, float]], path: Path) -> None:
         chosen = [point for point in points if point["varied"] == varied]
         values = [point["value"] for point in chosen]
         panel.plot(values, [point["seconds"] for point in chosen], "o-", color="#14568c", markersize=4)
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, max(point["seconds"] for point in points) * 1.1)
         panel.set_xlabel({"stages": "stages", "blocks": "blocks a stage", "widths": "widths"}[varied])
         memory = panel.twinx()
         memory.plot(values, [point["peak_mb"] for point in chosen], "s--", color="#c2571a", markersize=3)

@@ -173,7 +173,10 @@ def _use_text(use: "LimitUse", status: str) -> str:
     text = f"{use.value / use.limit:.1%} of {format_quantity(use.quantity, use.limit)}"
     if use.next_better is not None:
         more = use.next_better.value - use.limit
-        needed = f"{format_quantity(use.quantity, use.next_better.value)} ({more / use.limit:+.2%})"
+        exact = use.quantity in ("macs", "params")
+        value = use.next_better.value
+        needed = f"{value:,.0f}" if exact else format_quantity(use.quantity, value)
+        needed += f" ({more / use.limit:+.2%})"
         return f"{text}; binds: the next better subnet (fitness {use.next_better.fitness:.4f}) needs {needed}"
     return f"{text}; does not bind" if status == "optimal" else text
 

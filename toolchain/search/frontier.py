@@ -1,8 +1,7 @@
 """The whole Pareto frontier of fitness against one quantity, every point proven.
 
-The range of the quantity is walked in short stretches, from the smallest network upwards. In a stretch every
-Pareto-optimal network is fitter than the best one before it; so all networks above that fitness and within
-the end of the stretch are enumerated, and those that nothing dominates are kept.
+The range of the quantity is walked in short stretches, from the cheapest network upwards; see
+`fednas.toolchain.search.walk`.
 """
 
 import math

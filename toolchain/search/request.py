@@ -46,6 +46,8 @@ class LimitUse:
     smallest_reachable: float | None
     """Set when the search was infeasible: the least that the space can reach within the other limits."""
     reached_by: Architecture | None
+    clashes: bool = False
+    """Whether ``smallest_reachable`` is what can be reached within the other limits named; else alone."""
     next_better: NextBetter | None = None
     """Set when an explained answer is optimal and this limit binds: what raising it would bring first."""
 
@@ -208,7 +210,9 @@ def limits_of(
 
 
 def _use(space: SearchSpace, limit: Limit, architecture: Architecture, step: NextBetter | None) -> LimitUse:
-    return LimitUse(limit.quantity.name, limit.at_most, _value(space, limit, architecture), None, None, step)
+    return LimitUse(
+        limit.quantity.name, limit.at_most, _value(space, limit, architecture), None, None, next_better=step
+    )
 
 
 def _value(space: SearchSpace, limit: Limit, architecture: Architecture) -> float:
@@ -239,7 +243,7 @@ def _smallest(space: SearchSpace, limits: Sequence[Limit], which: int, settings:
     if least is None:
         raise ContractError(f"{limit.quantity.name} was asked for within limits that cannot be met")
     value, architecture = least
-    return LimitUse(limit.quantity.name, limit.at_most, value, value, architecture)
+    return LimitUse(limit.quantity.name, limit.at_most, value, value, architecture, clashes=len(limits) > 1)
 
 
 def format_quantity(name: str, value: float) -> str:
@@ -253,7 +257,7 @@ def infeasible_message(answer: SearchAnswer) -> str:
     """One line that says what cannot be met and what could be."""
     parts = [
         f"{use.quantity} <= {format_quantity(use.quantity, use.limit)} cannot be met: the smallest reachable value"
-        f"{'' if len(answer.limits) == 1 else ' within the other limits'}"
+        f"{' within the other limits' if use.clashes else ''}"
         f" is {format_quantity(use.quantity, use.smallest_reachable)} ({use.smallest_reachable:.6g})"
         for use in answer.limits
         if use.smallest_reachable is not None

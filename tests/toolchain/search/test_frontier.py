@@ -24,7 +24,7 @@ def best_within(points: list[FrontierPoint], cost: Floats) -> Floats:
     return offered
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_the_frontier_is_that_of_every_network(data: st.DataObject) -> None:
     space, networks = data.draw(small_problems())

@@ -114,7 +114,7 @@ def test_the_genetic_search_stays_between_nothing_and_the_optimum(data: st.DataO
     assert found.gap >= 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_the_next_better_subnet_is_the_cheapest_that_is_better(data: st.DataObject) -> None:
     space, networks = data.draw(small_problems())

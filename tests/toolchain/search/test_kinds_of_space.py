@@ -12,6 +12,7 @@ from fednas.latency_tables import AdditiveTerms, BlockSpec
 from fednas.toolchain.embedded import embedded_space_path
 from fednas.toolchain.search import Limit, cheapest, find_best, latency_quantity, macs_quantity, params_quantity
 from fednas.toolchain.search.frontier import find_frontier
+from fednas.toolchain.search.request import Budgets, answer_search, infeasible_message
 from fednas.toolchain.space import Accounting, SearchSpace, distinct_blocks, load_space, smallest_architecture
 from fednas.toolchain.space.cost import cost_of, population_totals
 from fednas.toolchain.space.fitness import FitnessSettings, population_fitness
@@ -143,12 +144,32 @@ def test_a_table_needs_the_blocks_of_the_space_and_no_others(shared_data: Path) 
         latency_quantity(space, PricedBlocks(blocks - {missing}))  # type: ignore[arg-type]
 
 
-def test_joint_limits_that_clash_in_pairs_end_without_a_network(shared_data: Path) -> None:
-    space = spaces_of("small", shared_data)
-    macs, params = macs_quantity(space, "network"), params_quantity(space, "network")
-    least = cost_of(space, smallest_architecture(space))
-    limits = [Limit(macs, least.macs), Limit(params, least.params - 1), Limit(macs, math.inf)]
-    assert find_best(space, FitnessSettings.of_space(space), limits).status == "infeasible"
+def test_limits_that_only_clash_are_named_together(shared_data: Path) -> None:
+    # With rho0 the network of fewest MACs is not the one of fewest parameters.
+    space = spaces_of("rho0", shared_data)
+    weights = FitnessSettings.of_space(space)
+    quantities = [macs_quantity(space, "network"), params_quantity(space, "network")]
+    least = []
+    for quantity in quantities:
+        found = cheapest(space, [Limit(quantity, math.inf)], 0, weights)
+        assert found is not None
+        least.append(int(found[0]))
+    answer = answer_search(space, Budgets(macs=least[0], params=least[1], weight_bytes=10**9))
+    assert answer.status == "infeasible"
+    assert [use.quantity for use in answer.limits] == ["macs", "params"]
+    assert all(use.clashes and use.value > use.limit for use in answer.limits)
+    assert infeasible_message(answer).count("within the other limits") == 2
+    reachable = int(answer.limits[0].value)
+    assert answer_search(space, Budgets(macs=reachable, params=least[1])).status == "optimal"
+    assert answer_search(space, Budgets(macs=reachable - 1, params=least[1])).status == "infeasible"
+
+
+def test_a_rho0_that_no_network_keeps_is_one_line(shared_data: Path) -> None:
+    space = small_variant(shared_data, supernet_rho0_constraint=0.001)
+    with pytest.raises(FednasError, match=r"no network of the space has an effectiveness of at most 0\.001"):
+        answer_search(space, Budgets(macs=10**9))
+    with pytest.raises(FednasError, match=r"no network of the space has an effectiveness of at most 0\.001"):
+        answer_search(space, Budgets())
 
 
 def test_the_cheapest_network_of_the_paper_space_that_keeps_a_low_rho0(shared_data: Path) -> None:
