@@ -27,7 +27,9 @@ def latency_model(device: str | None, table: Path | None, precision: str, profil
             f"latency table {table} was measured on {identity.device!r}, not on {device!r}",
             hint="leave out --device, or give the table of that device",
         )
-    if identity.device == LOCAL and model.table.machine.cpu_model != (here := this_machine().model):
+    # Only who names the machine at hand claims that the table is of it.
+    local = device is not None and identity.device == LOCAL
+    if local and model.table.machine.cpu_model != (here := this_machine().model):
         raise FednasError(
             f"latency table {table} was measured on {model.table.machine.cpu_model}, but this machine is {here}",
             hint=f"profile this machine, or give the other one a profile of its own instead of {LOCAL!r}",

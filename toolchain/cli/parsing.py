@@ -33,13 +33,20 @@ def space_from(space: Path | None, supernet: Path | None = None) -> "SearchSpace
     return load_space(embedded_space_path() if space is None else space)
 
 
-def budgets_from(latency: str | None, macs: str | None, params: str | None, size: str | None) -> "Budgets":
-    """Budgets from options; raises `FednasError` that names the option."""
+def budgets_from(
+    latency: str | None, macs: str | None, params: str | None, size: str | None, *, of_file: bool = False
+) -> "Budgets":
+    """Budgets from options; raises `FednasError` that names the option.
+
+    ``of_file``: the size is that of the ONNX file, not of the bare weights.
+    """
     from fednas.toolchain.search.request import Budgets
 
+    size_bytes = None if size is None else parse_bytes(size, "--max-size")
     return Budgets(
         latency_ms=None if latency is None else parse_latency_ms(latency, "--max-latency"),
         macs=None if macs is None else parse_count(macs, "--max-macs"),
         params=None if params is None else parse_count(params, "--max-params"),
-        weight_bytes=None if size is None else parse_bytes(size, "--max-size"),
+        weight_bytes=None if of_file else size_bytes,
+        file_bytes=size_bytes if of_file else None,
     )

@@ -91,7 +91,7 @@ def fednas_export(
     job = ShipJob(
         devices={name: find_profile(name, profiles) for name in device},
         supernet=supernet,
-        budgets=budgets_from(max_latency, max_macs, max_params, max_size),
+        budgets=budgets_from(max_latency, max_macs, max_params, max_size, of_file=True),
         precisions=tuple(tolerance_for(part.strip()).precision for part in precision.split(",")),
         data=data,
         out=out,

@@ -15,6 +15,10 @@ from fednas.toolchain.space.search_space import Accounting, SearchSpace
 BlockPricer = Callable[[Sequence[BlockSpec]], Sequence[float]]
 """Prices of blocks, in their order."""
 
+GRAPH_BYTES = 4_000.0
+"""Of an ONNX file: its metadata and what does not grow with the network."""
+GRAPH_BYTES_PER_BLOCK = {"fp32": 1_300, "fp16": 1_300, "int8": 8_000}
+"""Names, attributes and, for int8, scales of one block; rounded up from exported files."""
 BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
@@ -54,6 +58,13 @@ def weight_bytes_quantity(space: SearchSpace, precision: str) -> Quantity:
     """Bytes of the exported weights, batch norms folded; an ONNX file adds a few kilobytes of graph to them."""
     each = BYTES_PER_WEIGHT[precision]
     return Quantity("weight_bytes", _block_table(space, lambda blocks: [each * b.weights for b in blocks]))
+
+
+def file_bytes_quantity(space: SearchSpace, precision: str) -> Quantity:
+    """Upper bound of the bytes of the exported ONNX file: weights, and the description of the graph."""
+    each, block = BYTES_PER_WEIGHT[precision], GRAPH_BYTES_PER_BLOCK[precision]
+    table = _block_table(space, lambda blocks: [each * b.weights + block for b in blocks])
+    return Quantity("file_bytes", table, GRAPH_BYTES)
 
 
 def latency_quantity(space: SearchSpace, model: LatencyModel) -> Quantity:

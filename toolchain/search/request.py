@@ -12,6 +12,7 @@ from fednas.toolchain.search.explain import NextBetter, OfLargest, next_steps, o
 from fednas.toolchain.search.genetic import GeneticSettings, find_genetically
 from fednas.toolchain.search.limits import (
     Limit,
+    file_bytes_quantity,
     latency_quantity,
     macs_quantity,
     params_quantity,
@@ -34,6 +35,8 @@ class Budgets:
     macs: int | None = None
     params: int | None = None
     weight_bytes: int | None = None
+    file_bytes: int | None = None
+    """Of the ONNX file, for a network that is exported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,8 @@ def limits_of(
         limits.append(Limit(params_quantity(space, accounting), budgets.params))
     if budgets.weight_bytes is not None:
         limits.append(Limit(weight_bytes_quantity(space, precision), budgets.weight_bytes))
+    if budgets.file_bytes is not None:
+        limits.append(Limit(file_bytes_quantity(space, precision), budgets.file_bytes))
     return limits
 
 
@@ -250,7 +255,7 @@ def format_quantity(name: str, value: float) -> str:
     """A value of a limited quantity for people, such as ``4.2 ms`` or ``12.3M``."""
     if name.startswith("latency_ms"):
         return format_latency_ms(value)
-    return format_bytes(value) if name == "weight_bytes" else format_count(value)
+    return format_bytes(value) if name.endswith("_bytes") else format_count(value)
 
 
 def infeasible_message(answer: SearchAnswer) -> str:

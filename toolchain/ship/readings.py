@@ -72,7 +72,7 @@ def budget_records(
     for quantity, unit, limit, value in (
         ("macs", "", budgets.macs, answer.macs),
         ("params", "", budgets.params, answer.params),
-        ("size", "bytes", budgets.weight_bytes, file_bytes),
+        ("size", "bytes", budgets.file_bytes, file_bytes),
     ):
         if limit is not None:
             verdict = _verdict(value, value, limit)

@@ -132,7 +132,7 @@ def nothing_written(folder: Path) -> bool:
         (["--device", "jetson", "--max-macs", "1k"], "macs <= 1k cannot be met: the smallest reachable value is 515k"),
         (["--device", "jetson", "--max-latency", "1us"], "latency_ms[jetson-orin-nano] <= 1 us cannot be met"),
         (["--device", "jetson", "--max-latency", "5 parsec"], "--max-latency is '5 parsec', which is no quantity"),
-        (["--device", "jetson", "--max-size", "10kB"], "weight_bytes <= 10 kB cannot be met"),
+        (["--device", "jetson", "--max-size", "10kB"], "file_bytes <= 10 kB cannot be met"),
         (["--device", "jetson-nano", "--precision", "int8"], "jetson-nano cannot run int8; it runs fp32, fp16"),
         (["--device", "cpu", "--precision", "int8,fp16"], "cpu cannot run fp16; it runs fp32, int8"),
         (["--device", "jetson", "--precision", "fp23"], "unknown precision 'fp23'; did you mean fp"),
@@ -239,3 +239,12 @@ def test_the_supernet_file_is_not_changed_by_exporting(tmp_path: Path) -> None:
     before = embedded_supernet_path().read_bytes()
     run("--device", "jetson", "--max-macs", "1M", "--out", str(tmp_path / "out"))
     assert embedded_supernet_path().read_bytes() == before
+
+
+@pytest.mark.parametrize("limit", ["200kB", "1MB"])
+def test_a_size_budget_holds_for_the_file_and_not_only_for_its_weights(tmp_path: Path, limit: str) -> None:
+    result = run("--device", "jetson", "--max-size", limit, "--out", str(tmp_path / "out"), "--json")
+    assert result.exit_code == 0, result.stderr
+    budget = json.loads(result.stdout)["devices"][0]["manifest"]["shipment"]["budgets"][0]
+    assert (budget["quantity"], budget["verdict"]) == ("size", "met")
+    assert 0.9 * budget["limit"] < budget["value"] <= budget["limit"]
