@@ -239,7 +239,7 @@ class TestCommand:
     def test_without_torch(self, shipped: Path) -> None:
         code = (
             "import sys; sys.modules['torch'] = None\n"
-            "from fednas.toolchain.cli import main; sys.argv[1:1] = ['verify']; main()"
+            "from fednas.toolchain.entry import main; sys.argv[1:1] = ['verify']; main()"
         )
         command = [sys.executable, "-c", code, str(shipped)]
         result = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,11 +1,5 @@
-"""The command line: ``app`` for tests, ``main`` for the console script."""
+"""The command line, as a Typer application; the console script starts in `fednas.toolchain.entry`."""
 
 from fednas.toolchain.cli.app import app
 
-
-def main() -> None:
-    """Run the command line and exit."""
-    app()
-
-
-__all__ = ["app", "main"]
+__all__ = ["app"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fednas.common import ExitCode, write_atomic
+from fednas.common import ExitCode, FednasError, write_atomic
 from fednas.toolchain.cli.options import ProfilesOption
 from fednas.toolchain.cli.output import WIDTH, emit, note, table
 
@@ -28,6 +28,8 @@ def check(
     """
     from fednas.toolchain.budgets import check_budgets, junit_xml, markdown_text
 
+    if junit is not None and junit == markdown:
+        raise FednasError(f"--junit and --markdown both name {junit}", hint="give each a file of its own")
     report = check_budgets(budgets, profiles)
     for path, text_of in ((junit, junit_xml), (markdown, markdown_text)):
         if path is not None:

@@ -5,7 +5,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fednas.common import ExitCode, FednasError
@@ -51,7 +51,9 @@ def _leave(err: BaseException, message: str, hint: str, code: int) -> None:
     # A command that already printed its one document (an infeasible search) must not print a second.
     if settings.json and not settings.document_printed:
         kind = type(err).__name__
-        emit({"error": {"kind": kind, "message": message, "hint": hint, "exit_code": int(code)}}, "")
+        # Where stdout itself is what failed, the line on stderr has to do.
+        with suppress(FednasError, BrokenPipeError):
+            emit({"error": {"kind": kind, "message": message, "hint": hint, "exit_code": int(code)}}, "")
     raise SystemExit(int(code)) from err
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from fednas.common import ExitCode
 from fednas.toolchain.cli.errors import our_bugs, user_errors
-from fednas.toolchain.cli.output import settings
+from fednas.toolchain.cli.output import emit, settings
 
 _GLOBAL_FLAGS = ("--json", "--quiet")
 
@@ -23,8 +24,15 @@ class FednasGroup(TyperGroup):
         settings.document_printed = False
         flags = [flag for flag in _GLOBAL_FLAGS if flag in given[:end]]
         others = [word for i, word in enumerate(given) if i >= end or word not in _GLOBAL_FLAGS]
-        with our_bugs():
-            return super().main([*flags, *others], *rest, **options)
+        try:
+            with our_bugs():
+                return super().main([*flags, *others], *rest, **options)
+        except SystemExit as stop:
+            # Click has explained the wrong usage on stderr; the contract wants a document on stdout too.
+            if stop.code == int(ExitCode.USAGE) and settings.json and not settings.document_printed:
+                message = "wrong usage; stderr says what is wrong"
+                emit({"error": {"kind": "UsageError", "message": message, "hint": "", "exit_code": 2}}, "")
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""

@@ -21,5 +21,7 @@ AccountingOption = Annotated[
 MaxLatencyOption = Annotated[str | None, typer.Option(help="Predicted latency at most this, such as 5ms or 750us.")]
 MaxMacsOption = Annotated[str | None, typer.Option(help="Multiply-accumulates at most this, such as 500M.")]
 MaxParamsOption = Annotated[str | None, typer.Option(help="Parameters at most this, such as 1.2M.")]
-MaxSizeOption = Annotated[str | None, typer.Option(help="Weight bytes at most this, such as 3MB or 2MiB.")]
+MaxSizeOption = Annotated[
+    str | None, typer.Option(help="Size at most this, such as 3MB: of the weights, in the main job of the ONNX file.")
+]
 PrecisionOption = Annotated[str, typer.Option(help="Precision of the weights and activations: fp32, fp16 or int8.")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fednas.common import Progress, encode_json, silent
+from fednas.common import FednasError, Progress, encode_json, silent
 
 WIDTH = 100
 """Columns that every table fits."""
@@ -30,9 +30,16 @@ settings = Settings()
 
 def emit(document: object, text: str) -> None:
     """Print the result of a command: ``document`` as JSON with ``--json``, else ``text``."""
-    sys.stdout.write(encode_json(document) if settings.json else text.rstrip("\n") + "\n")
+    try:
+        sys.stdout.write(encode_json(document) if settings.json else text.rstrip("\n") + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        raise FednasError(
+            f"the result cannot be written to stdout: {err.strerror or err}", hint="free some space or redirect it"
+        ) from err
     settings.document_printed = True
-    sys.stdout.flush()
 
 
 def note(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,7 +17,7 @@ from fednas.toolchain.cli.options import (
     SupernetOption,
     TableOption,
 )
-from fednas.toolchain.cli.output import as_json, emit, note, progress_bar, table
+from fednas.toolchain.cli.output import as_json, emit, note, progress_bar, settings, table
 from fednas.toolchain.cli.parsing import budgets_from
 
 if TYPE_CHECKING:
@@ -82,16 +82,17 @@ def fednas_export(
             )
         return
     if not device:
-        typer.echo(context.get_help())
-        raise typer.Exit
+        _help_or_error(context)
+    budgets = budgets_from(max_latency, max_macs, max_params, max_size, of_file=True)
+    devices = {name: find_profile(name, profiles) for name in device or ()}
     from fednas.export import tolerance_for
     from fednas.toolchain.ship import ShipJob, ship
     from fednas.toolchain.ship.job import worst_exit_code
 
     job = ShipJob(
-        devices={name: find_profile(name, profiles) for name in device},
+        devices=devices,
         supernet=supernet,
-        budgets=budgets_from(max_latency, max_macs, max_params, max_size, of_file=True),
+        budgets=budgets,
         precisions=tuple(tolerance_for(part.strip()).precision for part in precision.split(",")),
         data=data,
         out=out,
@@ -109,6 +110,16 @@ def fednas_export(
         shipped = ship(job, progress)
     emit(_document(shipped), _text(shipped))
     raise typer.Exit(code=int(worst_exit_code(shipped)))
+
+
+def _help_or_error(context: typer.Context) -> NoReturn:
+    """The help for the bare program name; an error for options that would do nothing without a device."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if settings.json or [name for name in given if name not in ("json", "quiet")]:
+        raise FednasError("no device was named", hint="add --device cpu; `fednas-export devices` lists all")
+    typer.echo(context.get_help())
+    raise typer.Exit
 
 
 def _document(shipped: "Sequence[ShippedDevice]") -> dict[str, object]:
@@ -198,6 +209,10 @@ def _latency_rows(latency: "Latency", precision: str) -> list[tuple[str, str]]:
         m = latency.measured
         span = f"95% interval {format_latency_ms(m.low_ms)} to {format_latency_ms(m.high_ms)}"
         rows.append(("measured latency", f"{format_latency_ms(m.median_ms)} ({span}; {m.threads} thread, {m.runtime})"))
+        from fednas.toolchain.ship.readings import outside_of_prediction
+
+        if outside_of_prediction(latency):
+            rows.append(("", "outside of the predicted interval; report.md says what may differ"))
     else:
         rows.append(("measured latency", f"none: {latency.not_measured_because}"))
     return rows

@@ -110,7 +110,7 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
             return {key: archive[key] for key in keys}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as err:
         raise FednasError(
-            f"{path} is not a readable .npz file of plain arrays: {err}".split("\n")[0],
+            f"{path} is not a readable .npz file of plain arrays",
             hint="write it with numpy.savez, without objects",
         ) from err
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fednas.common import ExitCode, FednasError, Progress, read_bytes, silent
 from fednas.export import Manifest, Precision, read_manifest, staged_folder, tolerance_for
-from fednas.profiles import DeviceProfile
+from fednas.profiles import LOCAL, DeviceProfile
 from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
 from fednas.toolchain.ship.precisions import calibration_images, require_possible, stored_precision
 from fednas.toolchain.ship.source import Source, open_source
@@ -80,12 +80,14 @@ class ShippedDevice:
 
         An accuracy drop above its limit is a failed verification; 5 also where its interval cannot tell.
 
-        Where nothing but a prediction speaks for a latency budget, the search kept to it and that is all that
-        can be done here: the report says ``cannot tell``, and the job has not failed.
+        Where the device is elsewhere and nothing but a prediction speaks for a latency budget, the search kept to
+        it and that is all that can be done: the report says ``cannot tell``, and the job has not failed.
         """
         if self.manifest.status == "rejected":
             return ExitCode.VERIFICATION_FAILED
-        checked = [b for b in self.manifest.shipment.budgets if b.basis in ("measured", "exact")]
+        shipment = self.manifest.shipment
+        here = shipment.device.name == LOCAL
+        checked = [b for b in shipment.budgets if here or b.basis in ("measured", "exact")]
         if any(budget.verdict == "missed" for budget in checked):
             return ExitCode.BUDGET_MISSED
         drops = [model.evidence.drop for model in self.manifest.models]

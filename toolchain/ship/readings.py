@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fednas.common import format_latency_ms
 from fednas.export import Budget, Latency, MeasuredLatency, OnnxFile, Precision, PredictedLatency, Table, tolerance_for
 from fednas.export.manifest import Verdict
 from fednas.latency_tables import LatencyModel
@@ -55,6 +56,24 @@ def latency_record(answer: SearchAnswer, model: LatencyModel, reading: Reading) 
         precision=_known_precision(model),
     )
     return Latency(table=table, predicted=predicted, measured=reading.measured, not_measured_because=reading.why_not)
+
+
+def outside_of_prediction(latency: Latency) -> tuple[str, ...]:
+    """A remark where the file measures outside the interval that its prediction stated.
+
+    A table reads each network among two hundred others; a single file is called over and over. Caches that
+    stay warm, or another speed of the machine, can make the two differ by more than the table's own error.
+    """
+    predicted, measured = latency.predicted, latency.measured
+    if predicted is None or measured is None or latency.kind != "measured":
+        return ()
+    if predicted.low_ms <= measured.high_ms and measured.low_ms <= predicted.high_ms:
+        return ()
+    return (
+        f"Latency: the file measured {format_latency_ms(measured.median_ms)}, outside the predicted interval. "
+        "The table read its networks in turn with others, the file was called over and over: believe the one that is "
+        "more like your use.",
+    )
 
 
 def budget_records(

@@ -24,7 +24,7 @@ from fednas.profiles import DeviceProfile, installed_version
 from fednas.toolchain.search.request import SearchAnswer
 from fednas.toolchain.ship.precisions import all_artefacts
 from fednas.toolchain.ship.proving import Proof, prove
-from fednas.toolchain.ship.readings import budget_records, latency_record
+from fednas.toolchain.ship.readings import budget_records, latency_record, outside_of_prediction
 from fednas.toolchain.ship.source import Source
 from fednas.toolchain.ship.speed import Speed
 
@@ -98,7 +98,12 @@ def write_device_folder(
         vectors=Vectors(inputs=inputs[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=labels[:VECTOR_COUNT]),
         preprocessing=source.preprocessing,
         class_names=source.header.class_names,
-        not_verified=[*_gaps(source), *speed.doubts, *(remark for each in proven for remark in each.remarks)],
+        not_verified=[
+            *_gaps(source),
+            *speed.doubts,
+            *outside_of_prediction(shipment.latency),
+            *(remark for each in proven for remark in each.remarks),
+        ],
     )
 
 

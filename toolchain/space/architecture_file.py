@@ -14,7 +14,13 @@ def read_architectures(path: Path, space: SearchSpace, what: str = "architecture
 
     Raises `FednasError` that names the row for anything that is no architecture of ``space``.
     """
-    rows = csv.DictReader(io.StringIO(read_text(path, what)), skipinitialspace=True)
+    text = read_text(path, what)
+    if text.lstrip().startswith(("{", "[")):
+        raise FednasError(
+            f"{what} {path} is JSON, but a CSV file is needed here",
+            hint="columns d, e and w_indices make an architecture",
+        )
+    rows = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     header = [name.strip() for name in rows.fieldnames or ()]
     if missing := [key for key in ("d", "e", "w_indices") if key not in header]:
         raise FednasError(

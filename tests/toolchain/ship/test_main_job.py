@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from fednas.export import read_manifest, verify_folder
+from fednas.export import Latency, MeasuredLatency, PredictedLatency, Table, read_manifest, verify_folder
 from fednas.latency_tables import load_table
 from fednas.toolchain.cli import app
 from fednas.toolchain.embedded import embedded_space_path, embedded_supernet_path
-from fednas.toolchain.space import load_space, smallest_architecture
+from fednas.toolchain.latency import latency_model
+from fednas.toolchain.ship.readings import Reading, outside_of_prediction
+from fednas.toolchain.space import blocks_of, load_space, smallest_architecture
 
 
 def run(*arguments: str) -> Result:
@@ -248,3 +250,52 @@ def test_a_size_budget_holds_for_the_file_and_not_only_for_its_weights(tmp_path:
     budget = json.loads(result.stdout)["devices"][0]["manifest"]["shipment"]["budgets"][0]
     assert (budget["quantity"], budget["verdict"]) == ("size", "met")
     assert 0.9 * budget["limit"] < budget["value"] <= budget["limit"]
+
+
+@pytest.mark.parametrize("arguments", [["--max-latency", "5ms"], ["--arch", "nope.json"], ["--json"]])
+def test_options_without_a_device_are_an_error_and_not_the_help(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "no device was named; add --device cpu" in result.stderr
+
+
+def test_a_machine_unfit_to_measure_cannot_tell_about_its_own_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfit = Reading(None, "this machine was not fit to measure: busy")
+    monkeypatch.setattr("fednas.toolchain.ship.proving.measure_here", lambda *_, **__: unfit)
+    arguments = ("--device", "cpu", "--max-latency", "100s", "--profile-seconds", "0", "--out", str(tmp_path / "out"))
+    assert run(*arguments).exit_code == 0  # the whole interval of the prediction keeps it
+    smallest = latency_model("cpu", None, "fp32").predict(
+        blocks_of(space := load_space(embedded_space_path()), smallest_architecture(space))
+    )
+    just_above = f"{smallest.latency_ms * 1.01:.6f}ms"
+    result = run(*arguments[:3], just_above, *arguments[4:])
+    assert result.exit_code == 5, result.stdout
+    assert "cannot tell" in result.stdout
+
+
+def latency(low: float, high: float, measured: float) -> Latency:
+    return Latency(
+        table=Table(name="t", sha256=None, kind="measured"),
+        predicted=PredictedLatency(latency_ms=(low + high) / 2, low_ms=low, high_ms=high, coverage=0.9),
+        measured=MeasuredLatency(
+            median_ms=measured,
+            low_ms=measured - 0.01,
+            high_ms=measured + 0.01,
+            p10_ms=measured,
+            p90_ms=measured,
+            runs=10,
+            threads=1,
+            runtime="r",
+            machine="m",
+        ),
+        not_measured_because="",
+    )
+
+
+def test_a_reading_outside_the_predicted_interval_is_remarked() -> None:
+    assert outside_of_prediction(latency(0.9, 1.1, 1.0)) == ()
+    assert outside_of_prediction(latency(0.9, 1.1, 1.105)) == ()  # the intervals touch
+    (remark,) = outside_of_prediction(latency(0.9, 1.1, 0.8))
+    assert "measured 0.8 ms, outside the predicted interval" in remark
