@@ -112,6 +112,21 @@ class Report(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Mean difference between the medians of the even and the odd rounds of the same networks."""
 
 
+class NetworkReading(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole network that was measured, beside what the table says of it."""
+
+    role: Literal["calibration", "held-out"]
+    """Whether the fit saw it."""
+    blocks: tuple[Count, ...]
+    """Its blocks in order, as places in the table's entries."""
+    median_ms: Positive
+    """Of the readings after correction for the machine's drift."""
+    p10_ms: Positive
+    p90_ms: Positive
+    samples: AtLeastOne
+    predicted_ms: Positive
+
+
 class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fingerprint of what measured. None: could not be read there."""
 
@@ -151,6 +166,10 @@ class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     load_before: NonNegative
     """Average number of running processes in the last minute."""
     load_after: NonNegative
+    slowness: tuple[Positive, ...] = ()
+    """How slow the machine was over the session, in equal parts of its readings; 1 is the session's median."""
+    readings_sha256: str = ""
+    """Of the file of raw readings that was written beside the table; empty: none was kept."""
     remarks: tuple[str, ...] = ()
     """What was wrong with the machine; not empty only in tables that were accepted all the same."""
 
@@ -175,6 +194,7 @@ class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     interval: Interval | None = None
     """None: nothing says how wrong a prediction may be, so none is made."""
     report: Report | None = None
+    networks: tuple[NetworkReading, ...] = ()
     entries: tuple[TableEntry, ...]
 
     def __post_init__(self) -> None:
@@ -186,6 +206,8 @@ class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if entry.spec in seen:
                 raise ValueError(f"block {entry.spec.key} stands in the table twice")
             seen.add(entry.spec)
+        if any(place >= len(self.entries) for network in self.networks for place in network.blocks):
+            raise ValueError("networks names a block that is not among the entries")
 
     def to_json(self) -> str:
         """The content of the file."""

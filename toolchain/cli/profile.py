@@ -37,7 +37,8 @@ def profile(
     """Measure the blocks of a search space on this machine and write its latency table.
 
     Without --space or --supernet, the embedded space. Exit code 5 if the machine is not fit to measure (other
-    programs, heat, drift); the readings are then kept beside the table and --resume goes on with them.
+    programs, heat, drift); --resume then goes on with the readings so far. The raw readings are kept beside the
+    table, in a file that ends in .readings.jsonl.
     """
     _check_built(runtime, precision, plan, over)
     target = find_profile(device, profiles)
@@ -70,7 +71,7 @@ def profile(
         note(f"the readings so far stand in {partial}; --resume goes on with them")
         raise
     save_table(table, path)
-    partial.unlink(missing_ok=True)
+    partial.replace(readings_path(path))
     findings = lint(table)
     document = {
         "table": str(path),
@@ -83,6 +84,11 @@ def profile(
     }
     checked = f"\n\n{findings_text(findings)}" if findings else ""
     emit(document, f"{summary_text(table)}\n{'table':<14} {path}, {len(table.entries)} blocks{checked}")
+
+
+def readings_path(table: Path) -> Path:
+    """Where the raw readings of a table are kept: beside it."""
+    return table.with_name(f"{table.name.removesuffix('.json')}.readings.jsonl")
 
 
 def _check_built(runtime: str, precision: str, plan: str, over: str) -> None:

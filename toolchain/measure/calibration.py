@@ -67,18 +67,12 @@ def log_error(network: MeasuredNetwork, medians_ms: Mapping[BlockSpec, float], c
     return math.log(predicted_ms(network.specs, medians_ms, calibration) / network.latency_ms)
 
 
-def unseen_errors(
-    medians_ms: Mapping[BlockSpec, float],
-    calibration: Sequence[MeasuredNetwork],
-    held_out: Sequence[MeasuredNetwork],
-) -> tuple[list[float], list[float]]:
-    """Log errors where the network was not in the fit: calibration networks one left out at a time, and held-out."""
-    left_out = [
-        log_error(network, medians_ms, fit_calibration(medians_ms, [*calibration[:i], *calibration[i + 1 :]]))
-        for i, network in enumerate(calibration)
+def left_out_errors(medians_ms: Mapping[BlockSpec, float], networks: Sequence[MeasuredNetwork]) -> list[float]:
+    """Log errors of the calibration networks, each predicted by a fit that did not see it."""
+    return [
+        log_error(network, medians_ms, fit_calibration(medians_ms, [*networks[:i], *networks[i + 1 :]]))
+        for i, network in enumerate(networks)
     ]
-    final = fit_calibration(medians_ms, calibration)
-    return left_out, [log_error(network, medians_ms, final) for network in held_out]
 
 
 def conformal_factor(log_errors: Sequence[float], coverage: float) -> float:
@@ -103,26 +97,24 @@ def interval_of(left_out: Sequence[float], held_out: Sequence[float], machine_fa
 
 
 def report_of(
-    medians_ms: Mapping[BlockSpec, float],
-    calibration: Calibration,
-    held_out: Sequence[MeasuredNetwork],
-    *,
-    errors: tuple[Sequence[float], Sequence[float]],
-    repeatability: float,
+    measured_ms: Sequence[float], predicted_ms: Sequence[float], left_out: Sequence[float], repeatability: float
 ) -> Report:
-    """The table's own statement of its error. ``errors`` is what `unseen_errors` gave."""
+    """The table's own statement of its error on networks that were held out of everything.
+
+    Args:
+        left_out: log errors of the other networks, each predicted without itself; they widen the interval too.
+    """
     import numpy as np
 
-    measured = np.array([network.latency_ms for network in held_out])
-    predicted = np.array([predicted_ms(network.specs, medians_ms, calibration) for network in held_out])
+    measured, predicted = np.array(measured_ms), np.array(predicted_ms)
     relative = np.abs(predicted / measured - 1)
     return Report(
-        subnets=len(held_out),
+        subnets=len(measured),
         mape=float(relative.mean()),
         within_5=float((relative <= 0.05).mean()),
         within_10=float((relative <= 0.10).mean()),
         kendall_tau=_kendall_tau(predicted, measured),
-        interval_coverage=_coverage_without_itself(*errors),
+        interval_coverage=_coverage_without_itself(left_out, list(np.log(predicted / measured))),
         repeatability_mape=repeatability,
     )
 

@@ -1,13 +1,19 @@
 """The raw readings of a run, written as they come, so that a killed run goes on where it stopped."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import msgspec
 
 from fednas.common import FednasError, read_bytes
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
 
 
 class Reading(NamedTuple):
@@ -35,14 +41,20 @@ class Journal:
     """
 
     def __init__(self, path: Path | None, *, job: str, resume: bool) -> None:
-        """Raises `FednasError` if there is nothing to resume, or if it belongs to another job."""
+        """Raises `FednasError` if there is nothing to resume, it belongs to another job, or another run writes it."""
         self.readings: list[Reading] = []
         self._stream: BinaryIO | None = None
         if path is None:
             return
-        if resume:
-            self.readings = _read(path, job)
-        self._restart(path, job)
+        stream = _open_alone(path, "r+b" if resume else "ab")
+        try:
+            if resume:
+                self.readings = _read(path, job)
+            _restart(stream, path, job, self.readings)
+        except BaseException:
+            stream.close()
+            raise
+        self._stream = stream
 
     def add(self, reading: Reading) -> None:
         """Keep a reading."""
@@ -59,16 +71,38 @@ class Journal:
         if self._stream is not None:
             self._stream.close()
 
-    def _restart(self, path: Path, job: str) -> None:
-        # Written anew even when resuming: this drops the torn last line of a killed run.
-        header = msgspec.json.encode(_Header(schema=1, job=job)) + b"\n"
+
+def _open_alone(path: Path, mode: Literal["r+b", "ab"]) -> BinaryIO:
+    """Open for writing, unbuffered, and hold a lock that ends with the process; an existing file stays as it is."""
+    try:
+        stream = path.open(mode, buffering=0)
+    except OSError as err:
+        if mode == "r+b" and isinstance(err, FileNotFoundError):
+            raise FednasError(f"partial results {path} do not exist", hint="start without --resume") from err
+        raise _not_writable(path, err) from err
+    if fcntl is not None:
         try:
-            self._stream = path.open("wb", buffering=0)
-            self._stream.write(header + b"".join(map(_line, self.readings)))
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
-            raise FednasError(
-                f"partial results {path} cannot be written: {err.strerror or err}", hint="choose another --out"
-            ) from err
+            stream.close()
+            raise FednasError(f"another run is writing {path}", hint="wait for it, or choose another --out") from err
+    return stream
+
+
+def _restart(stream: BinaryIO, path: Path, job: str, readings: Sequence[Reading]) -> None:
+    # Written anew even when resuming: this drops the torn last line of a killed run.
+    header = msgspec.json.encode(_Header(schema=1, job=job)) + b"\n"
+    try:
+        stream.seek(0)
+        stream.truncate()
+        stream.write(header + b"".join(map(_line, readings)))
+    except OSError as err:
+        raise _not_writable(path, err) from err
+
+
+def _not_writable(path: Path, err: OSError) -> FednasError:
+    reason = err.strerror or err
+    return FednasError(f"partial results {path} cannot be written: {reason}", hint="choose another --out")
 
 
 def _line(reading: Reading) -> bytes:

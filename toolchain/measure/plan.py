@@ -1,10 +1,10 @@
-"""What an exhaustive profile measures: every block alone, and whole networks to calibrate and to check with."""
+"""What a profile measures: blocks alone, and whole networks to calibrate and to check with."""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fednas.common import FednasError
+from fednas.common import FednasError, unknown_name
 from fednas.latency_tables import BlockSpec
 from fednas.toolchain.space import (
     Architecture,
@@ -26,17 +26,29 @@ Specs = tuple[BlockSpec, ...]
 class Plan:
     """The candidates of one profiling run, each a row of blocks that is built and timed as one model."""
 
+    name: str
+    """As `--plan` has it."""
     reference: Specs
     """The largest network: read in every round, so that the machine's drift is seen."""
     blocks: tuple[BlockSpec, ...]
+    """Measured alone."""
     calibration: tuple[Specs, ...]
     held_out: tuple[Specs, ...]
     """Whole networks that never touch the fit."""
+    priced: tuple[BlockSpec, ...]
+    """Every distinct block of the space: what the table prices."""
 
     @property
     def candidates(self) -> tuple[Specs, ...]:
         """Reference, blocks, calibration and held-out networks, in this order."""
         return (self.reference, *((block,) for block in self.blocks), *self.calibration, *self.held_out)
+
+
+def plan_for(name: str, space: SearchSpace, *, seed: int = 0) -> Plan:
+    """The plan of this name; raises `FednasError` for an unknown one and for a tiny space."""
+    if name not in _PLANS:
+        raise unknown_name("plan", name, PLANS)
+    return _PLANS[name](space, seed=seed)
 
 
 def exhaustive_plan(space: SearchSpace, *, seed: int = 0) -> Plan:
@@ -52,11 +64,14 @@ def exhaustive_plan(space: SearchSpace, *, seed: int = 0) -> Plan:
             hint="measure the networks themselves instead, or give a larger space",
         )
     half = (len(networks) + 1) // 2
+    blocks = distinct_blocks(space)
     return Plan(
+        name="exhaustive",
         reference=reference,
-        blocks=distinct_blocks(space),
+        blocks=blocks,
         calibration=(reference, *networks[: half - 1]),
         held_out=tuple(networks[half - 1 :]),
+        priced=blocks,
     )
 
 
@@ -80,3 +95,7 @@ def _random_architecture(space: SearchSpace, rng: random.Random) -> Architecture
     e = [rng.choice(space.expansion_ratio_choices) for _ in range(space.expansion_slots)]
     w = [rng.randrange(len(space.width_multiplier_choices)) for _ in range(space.num_stages + 1)]
     return architecture_from_genes(space, d, e, w)
+
+
+_PLANS = {"exhaustive": exhaustive_plan}
+PLANS = tuple(_PLANS)

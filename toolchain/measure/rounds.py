@@ -3,12 +3,13 @@
 import random
 import statistics
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from fednas.toolchain.measure.environment import interruptions
 from fednas.toolchain.measure.graphs import input_shape, network_onnx
+from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.journal import Journal, Reading
 from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.sessions import TimedModel
@@ -18,7 +19,7 @@ READING_MS = 0.1
 LEAST_ROUNDS = 9
 WARMING_CALLS = 2
 """Before each reading of several calls, so that the model's weights lie in the cache; one call otherwise."""
-GROUP_WEIGHTS = 64_000_000
+GROUP_WEIGHTS = 128_000_000
 """Weights that are loaded at one time (four bytes each): the paper's space has 3 billion in its blocks."""
 WARM_SHARE = 0.02
 WARM_LIMIT_S = 2.0
@@ -29,16 +30,6 @@ class ReportProgress(Protocol):
 
     def __call__(self, done: float, total: float, what: str = "") -> None:
         """``done`` of ``total`` seconds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sitting:
-    """How to measure."""
-
-    threads: int
-    batch: int
-    seconds: float
-    seed: int = 0
 
 
 def groups_of(candidates: Sequence[Specs]) -> list[list[int]]:
@@ -55,24 +46,24 @@ def groups_of(candidates: Sequence[Specs]) -> list[list[int]]:
     return [[0, *group] for group in groups]
 
 
-def measure(
-    candidates: Sequence[Specs], sitting: Sitting, journal: Journal, progress: ReportProgress | None = None
-) -> None:
-    """Time all candidates until the seconds are used and each has `LEAST_ROUNDS` readings.
+def measure(job: MeasuringJob, journal: Journal, progress: ReportProgress | None = None) -> None:
+    """Time all candidates until the job's seconds are used and each has `LEAST_ROUNDS` readings.
 
     Candidate 0 is the reference. What the journal holds already counts.
     """
+    candidates = job.plan.candidates
     groups = groups_of(candidates)
-    weights = [sum(_expected_ms(candidates[index], sitting.batch) for index in group) for group in groups]
+    weights = [sum(_expected_ms(candidates[index], job.batch) for index in group) for group in groups]
     finished_s = 0.0
     for number, group in enumerate(groups):
-        seconds = sitting.seconds * weights[number] / sum(weights)
+        seconds = job.seconds * weights[number] / sum(weights)
         old = [r for r in journal.readings if r.group == number]
         spent_s = max((r.elapsed_s for r in old), default=0.0)
-        rounds = min(sum(r.candidate == index for r in old) for index in group)
+        counts = Counter(r.candidate for r in old)
+        rounds = min(counts[index] for index in group)
         if spent_s < seconds or rounds < LEAST_ROUNDS:
             # No name holds the group: its models must be gone before the next ones are loaded.
-            _Group(number, candidates, group, sitting, journal).measure(seconds, spent_s, rounds, finished_s, progress)
+            _Group(number, group, job, journal).measure(seconds, spent_s, rounds, finished_s, progress)
         finished_s += seconds
 
 
@@ -91,14 +82,12 @@ def warm_up(model: TimedModel) -> None:
 class _Group:
     """The loaded models of one group."""
 
-    def __init__(
-        self, number: int, candidates: Sequence[Specs], group: Sequence[int], sitting: Sitting, journal: Journal
-    ) -> None:
+    def __init__(self, number: int, group: Sequence[int], job: MeasuringJob, journal: Journal) -> None:
         self._number = number
         self._group = list(group)
-        self._sitting = sitting
+        self._job = job
         self._journal = journal
-        self._models = {index: _timed(candidates[index], sitting) for index in group}
+        self._models = {index: _timed(job.plan.candidates[index], job) for index in group}
         warm_up(self._models[group[0]])
         self._times = {index: model.repetitions(READING_MS) for index, model in self._models.items()}
 
@@ -107,7 +96,7 @@ class _Group:
     ) -> None:
         """Rounds until this group's seconds and the least number of rounds are reached."""
         # A resumed run takes up with another order; the order need only be random.
-        rng = random.Random(f"{self._sitting.seed} {self._number} {rounds}")  # noqa: S311
+        rng = random.Random(f"{self._job.seed} {self._number} {rounds}")  # noqa: S311
         start = time.perf_counter() - spent_s
         while time.perf_counter() - start < seconds or rounds < LEAST_ROUNDS:
             rng.shuffle(self._group)
@@ -116,7 +105,7 @@ class _Group:
             rounds += 1
             if progress is not None:
                 done = min(time.perf_counter() - start, seconds)
-                progress(finished_s + done, self._sitting.seconds, f"round {rounds}")
+                progress(finished_s + done, self._job.seconds, f"round {rounds}")
 
     def _read(self, index: int, start: float) -> None:
         model, times = self._models[index], self._times[index]
@@ -127,10 +116,10 @@ class _Group:
         self._journal.add(Reading(self._number, index, latency_ms, time.perf_counter() - start, interrupted))
 
 
-def _timed(specs: Specs, sitting: Sitting) -> TimedModel:
-    model = network_onnx(specs, batch=sitting.batch, seed=sitting.seed)
-    shape = input_shape(specs, sitting.batch)
-    return TimedModel(model, input_shape=shape, threads=sitting.threads, seed=sitting.seed)
+def _timed(specs: Specs, job: MeasuringJob) -> TimedModel:
+    model = network_onnx(specs, batch=job.batch, seed=job.seed)
+    shape = input_shape(specs, job.batch)
+    return TimedModel(model, input_shape=shape, threads=job.threads, seed=job.seed)
 
 
 def _expected_ms(specs: Specs, batch: int) -> float:

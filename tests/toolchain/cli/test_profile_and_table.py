@@ -42,7 +42,7 @@ def profiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         *("profile", "--device", "cpu", "--space", space, "--seconds", 0.3, "--accept-unfit", "--out", table)
     )
     assert (code, err) == (ExitCode.OK, "")
-    assert {path.name for path in folder.iterdir()} == {"space.json", "cpu.json"}
+    assert {path.name for path in folder.iterdir()} == {"space.json", "cpu.json", "cpu.readings.jsonl"}
     return table, out
 
 
@@ -99,7 +99,7 @@ def test_lint_ends_with_1_on_errors_only(profiled: tuple[Path, str], tmp_path: P
         (("--device", "cpu", "--precision", "int9"), "unknown precision 'int9'; did you mean int8"),
         (("--device", "cpu", "--runtime", "tensorrt"), "profile --runtime tensorrt is not built yet"),
         (("--device", "cpu", "--space", "no.json"), "search space no.json does not exist"),
-        (("--device", "cpu", "--resume"), "partial results .*partial does not exist"),
+        (("--device", "cpu", "--resume"), "partial results .*partial do not exist"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
@@ -120,13 +120,13 @@ def test_an_output_that_is_a_folder_is_refused_before_measuring(tmp_path: Path) 
 
 
 def test_an_unfit_machine_ends_with_5_and_keeps_the_readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fednas.toolchain.measure.profiling.UNFIT_DRIFT", 0.0)
+    monkeypatch.setattr("fednas.toolchain.measure.analysis.UNFIT_DRIFT", 0.0)
     space, table = tmp_path / "space.json", tmp_path / "cpu.json"
     space.write_text(json.dumps(SPACE))
     words = ("profile", "--device", "cpu", "--space", space, "--seconds", 0.1, "--out", table)
     code, out, err = run(*words)
     assert (code, out) == (ExitCode.CANNOT_TELL, "")
-    assert "this machine is not fit to measure now: " in err
+    assert "the machine is not fit to measure: " in err
     assert not table.exists()
     assert (tmp_path / "cpu.json.partial").exists()
     code, out, _ = run(*words, "--resume", "--accept-unfit")

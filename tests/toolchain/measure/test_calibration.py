@@ -11,9 +11,10 @@ from fednas.toolchain.measure.calibration import (
     conformal_factor,
     fit_calibration,
     interval_of,
+    left_out_errors,
+    log_error,
     predicted_ms,
     report_of,
-    unseen_errors,
 )
 from fednas.toolchain.measure.plan import Plan, exhaustive_plan
 from fednas.toolchain.space import SearchSpace
@@ -89,10 +90,12 @@ def test_report_and_interval_of_noisy_networks(plan: Plan, medians_ms: dict) -> 
     fitted_on = measured(plan.calibration, medians_ms, noise=0.02)
     held_out = measured(plan.held_out, medians_ms, noise=0.02)
     calibration = fit_calibration(medians_ms, fitted_on)
-    errors = unseen_errors(medians_ms, fitted_on, held_out)
-    assert [len(part) for part in errors] == [20, 21]
-    report = report_of(medians_ms, calibration, held_out, errors=errors, repeatability=0.01)
-    interval = interval_of(*errors, 1.0)
+    left_out = left_out_errors(medians_ms, fitted_on)
+    errors = [log_error(network, medians_ms, calibration) for network in held_out]
+    assert len(left_out) == 20
+    predicted = [predicted_ms(network.specs, medians_ms, calibration) for network in held_out]
+    report = report_of([network.latency_ms for network in held_out], predicted, left_out, 0.01)
+    interval = interval_of(left_out, errors, 1.0)
     assert report.subnets == 21
     assert 0.002 < report.mape < 0.05
     assert report.within_10 == 1.0
@@ -103,4 +106,4 @@ def test_report_and_interval_of_noisy_networks(plan: Plan, medians_ms: dict) -> 
     assert 1.01 < interval.factor < 1.1
     assert interval_of([0.3], [0.1], math.exp(0.4)).factor == pytest.approx(math.exp(0.5))
     # The last held-out network's error belongs to the pool that the interval was made from.
-    assert interval.factor <= math.exp(max(abs(error) for part in errors for error in part))
+    assert interval.factor <= math.exp(max(abs(error) for error in [*left_out, *errors]))

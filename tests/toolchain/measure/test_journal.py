@@ -68,3 +68,12 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(FednasError, match=r"partial results .* cannot be written: .*choose another --out"):
         Journal(tmp_path / "no" / "such", job="a", resume=False)
+
+
+def test_two_runs_cannot_write_one_journal(tmp_path: Path) -> None:
+    path = tmp_path / "partial"
+    with Journal(path, job="a", resume=False) as first:
+        first.add(FIRST)
+        with pytest.raises(FednasError, match=r"another run is writing .*partial; wait for it, or choose another"):
+            Journal(path, job="a", resume=True)
+    assert resumed(path) == [FIRST]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fednas.common import ExitCode, FednasError
+from fednas.common import ExitCode, FednasError, sha256_of
 from fednas.latency_tables import LatencyTable, MeasuredLatencyModel, table_from_json
 from fednas.profiles import DeviceProfile, find_profile
 from fednas.toolchain.measure import profile_space
@@ -76,9 +76,9 @@ def test_readings_of_other_settings_do_not_count(tiny_space: SearchSpace, cpu: D
 def test_an_unfit_machine_is_said_with_exit_code_5(
     tiny_space: SearchSpace, cpu: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fednas.toolchain.measure.profiling.UNFIT_REPEATABILITY", -1.0)
+    monkeypatch.setattr("fednas.toolchain.measure.analysis.UNFIT_REPEATABILITY", -1.0)
     partial = tmp_path / "cpu.partial"
-    with pytest.raises(FednasError, match=r"not fit to measure now: .*repeat only to .*--resume") as caught:
+    with pytest.raises(FednasError, match=r"not fit to measure: .*repeat only to .*--resume") as caught:
         profile_space(tiny_space, cpu, seconds=0.1, partial=partial)
     assert caught.value.exit_code is ExitCode.CANNOT_TELL
     accepted = profile_space(tiny_space, cpu, seconds=0.1, partial=partial, resume=True, accept_unfit=True)
@@ -96,9 +96,27 @@ def test_groups_measured_apart_make_one_table(
     assert table.session.readings > LEAST_ROUNDS * (len(table.entries) + 41)
 
 
-def test_plans_that_are_not_built(tiny_space: SearchSpace, cpu: DeviceProfile) -> None:
-    with pytest.raises(FednasError, match="plan 'sparse' is not built yet; use one of exhaustive"):
-        profile_space(tiny_space, cpu, plan="sparse")
+def test_an_unknown_plan_is_named_with_the_known_ones(tiny_space: SearchSpace, cpu: DeviceProfile) -> None:
+    with pytest.raises(FednasError, match=r"plan 'exhaustiv'.*exhaustive"):
+        profile_space(tiny_space, cpu, plan="exhaustiv")
+
+
+def test_the_table_keeps_what_its_networks_took_and_how_the_machine_drifted(table: LatencyTable) -> None:
+    assert [n.role for n in table.networks] == ["calibration"] * 20 + ["held-out"] * 21
+    model = MeasuredLatencyModel(table)
+    held_out = [n for n in table.networks if n.role == "held-out"]
+    errors = [abs(n.predicted_ms / n.median_ms - 1) for n in held_out]
+    assert table.report is not None
+    assert table.report.mape == pytest.approx(sum(errors) / 21)
+    specs = [table.entries[place].spec for place in held_out[0].blocks]
+    assert model.predict(specs).latency_ms == pytest.approx(held_out[0].predicted_ms)
+    assert 10 <= len(table.session.slowness) <= 100
+
+
+def test_the_table_names_its_raw_readings(tiny_space: SearchSpace, cpu: DeviceProfile, tmp_path: Path) -> None:
+    partial = tmp_path / "cpu.partial"
+    made = profile_space(tiny_space, cpu, seconds=0.1, partial=partial, accept_unfit=True)
+    assert made.session.readings_sha256 == sha256_of(partial)
 
 
 @pytest.mark.parametrize(

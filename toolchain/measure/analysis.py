@@ -1,0 +1,229 @@
+"""From raw readings to a latency table that states its own error, wherever the readings were taken."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from fednas.latency_tables import (
+    BlockSpec,
+    Calibration,
+    LatencyTable,
+    Machine,
+    MeasuredLatencyModel,
+    NetworkReading,
+    Session,
+    TableEntry,
+)
+from fednas.toolchain.measure.calibration import (
+    MeasuredNetwork,
+    fit_calibration,
+    interval_of,
+    left_out_errors,
+    report_of,
+)
+from fednas.toolchain.measure.drift import REFERENCE
+from fednas.toolchain.measure.job import Collected
+from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.levels import Level, correct, levels_of
+from fednas.toolchain.measure.plan import Plan, Specs
+
+UNFIT_REPEATABILITY = 0.05
+"""Two halves of one session that differ by more than this say that the machine cannot be trusted to 5 %."""
+UNFIT_DRIFT = 2.0
+"""Ratio of the slowest to the fastest moments (95th to 5th percentile) that correction is not trusted with."""
+UNFIT_INTERRUPTED = 0.25
+"""Share of readings during which the system ran another program on our core."""
+CURVE_POINTS = 100
+"""Of the drift over the session, as the table keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a plan makes of the levels: a price for every block, and how wrong it was on networks left out."""
+
+    entries: tuple[TableEntry, ...]
+    calibration: Calibration
+    left_out: tuple[float, ...]
+    """Log errors of the calibration networks, each predicted without itself."""
+
+
+class Analysis:
+    """Corrected readings of one job, and everything that is read off them."""
+
+    def __init__(self, collected: Collected) -> None:
+        self.collected = collected
+        plan = collected.job.plan
+        candidates = plan.candidates
+        self._corrected = correct(collected.readings, len(candidates))
+        levels = levels_of(self._corrected, len(candidates))
+        first = 1 + len(plan.blocks)
+        self._blocks = dict(zip(plan.blocks, levels[1:first], strict=True))
+        # The reference is both candidate 0 and a calibration network; either reading will do.
+        self._networks = dict(zip(candidates[first:], levels[first:], strict=True))
+
+    @property
+    def repeatability(self) -> float:
+        """Mean difference between even and odd readings of the held-out networks."""
+        held_out = [self._networks[specs] for specs in self.collected.job.plan.held_out]
+        return sum(abs(level.even_over_odd - 1) for level in held_out) / len(held_out)
+
+    @property
+    def drift(self) -> tuple[float, float]:
+        """5th and 95th percentile of the machine's slowness."""
+        import numpy as np
+
+        low, high = np.quantile(self._corrected.slowness, (0.05, 0.95))
+        return float(low), float(high)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What speaks against trusting these readings; empty if the machine was fit to measure."""
+        low, high = self.drift
+        found = _changes(self.collected.before, self.collected.after)
+        if self.repeatability > UNFIT_REPEATABILITY:
+            found.append(
+                f"the same networks repeat only to {self.repeatability:.1%} within the session "
+                f"(limit {UNFIT_REPEATABILITY:.0%})"
+            )
+        if (share := _interrupted(self.collected.readings)) > UNFIT_INTERRUPTED:
+            found.append(f"other programs took the core during {share:.0%} of the readings")
+        if high / low > UNFIT_DRIFT:
+            found.append(f"its speed varies by a factor of {high / low:.1f} (limit {UNFIT_DRIFT:.0f})")
+        return tuple(found)
+
+    def table(self, *, readings_sha256: str = "") -> LatencyTable:
+        """The finished table, remarks included."""
+        collected, job = self.collected, self.collected.job
+        fitted = _FITS[job.plan.name](job.plan, self._blocks, self._measured(job.plan.calibration))
+        bare = LatencyTable(
+            device=job.device,
+            runtime=job.runtime,
+            runtime_version=collected.runtime_version,
+            precision=job.precision,
+            batch=job.batch,
+            threads=job.threads,
+            date=collected.date,
+            tool_version=version("fednas-export"),
+            machine=collected.before,
+            session=self._session(readings_sha256),
+            calibration=fitted.calibration,
+            entries=fitted.entries,
+        )
+        return self._with_its_error(bare, fitted)
+
+    def _with_its_error(self, bare: LatencyTable, fitted: Fitted) -> LatencyTable:
+        import msgspec
+
+        networks = self._network_readings(bare)
+        held_out = [network for network in networks if network.role == "held-out"]
+        measured, predicted = [n.median_ms for n in held_out], [n.predicted_ms for n in held_out]
+        errors = [math.log(p / m) for p, m in zip(predicted, measured, strict=True)]
+        return msgspec.structs.replace(
+            bare,
+            interval=interval_of(fitted.left_out, errors, self._corrected.wander()),
+            report=report_of(measured, predicted, fitted.left_out, self.repeatability),
+            networks=networks,
+        )
+
+    def _network_readings(self, table: LatencyTable) -> tuple[NetworkReading, ...]:
+        model = MeasuredLatencyModel(table)
+        places = {entry.spec: place for place, entry in enumerate(table.entries)}
+        plan = self.collected.job.plan
+        roles = [("calibration", specs) for specs in plan.calibration] + [("held-out", s) for s in plan.held_out]
+        return tuple(
+            NetworkReading(
+                role="calibration" if role == "calibration" else "held-out",
+                blocks=tuple(places[spec] for spec in specs),
+                median_ms=self._networks[specs].median_ms,
+                p10_ms=self._networks[specs].p10_ms,
+                p90_ms=self._networks[specs].p90_ms,
+                samples=self._networks[specs].samples,
+                predicted_ms=model.additive_terms(specs).total_ms,
+            )
+            for role, specs in roles
+        )
+
+    def _measured(self, networks: Sequence[Specs]) -> list[MeasuredNetwork]:
+        return [MeasuredNetwork(specs, self._networks[specs].median_ms) for specs in networks]
+
+    def _session(self, readings_sha256: str) -> Session:
+        import numpy as np
+
+        collected = self.collected
+        reference = np.array([r.latency_ms for r in collected.readings if r.candidate == REFERENCE])
+        first, second = np.array_split(reference, 2)
+        low, high = self.drift
+        p10, median, p90 = (float(value) for value in np.quantile(reference, (0.1, 0.5, 0.9)))
+        parts = np.array_split(self._corrected.slowness, min(CURVE_POINTS, len(self._corrected.slowness)))
+        return Session(
+            plan=collected.job.plan.name,
+            seconds=round(_seconds(collected.readings), 2),
+            readings=len(collected.readings),
+            interrupted=round(_interrupted(collected.readings), 4),
+            reference_ms=median,
+            reference_p10_ms=p10,
+            reference_p90_ms=p90,
+            drift_low=low,
+            drift_high=high,
+            halves_ratio=float(np.median(second) / np.median(first)),
+            load_before=round(collected.load_before, 2),
+            load_after=round(collected.load_after, 2),
+            slowness=tuple(round(float(np.median(part)), 4) for part in parts),
+            readings_sha256=readings_sha256,
+            remarks=self.remarks(),
+        )
+
+
+def _fit_exhaustive(plan: Plan, blocks: Mapping[BlockSpec, Level], networks: Sequence[MeasuredNetwork]) -> Fitted:
+    """Every block by its own readings; the calibration says what they are worth inside a network."""
+    medians = {spec: level.median_ms for spec, level in blocks.items()}
+    return Fitted(
+        entries=tuple(measured_entry(spec, blocks[spec]) for spec in plan.priced),
+        calibration=fit_calibration(medians, networks),
+        left_out=tuple(left_out_errors(medians, networks)),
+    )
+
+
+def measured_entry(spec: BlockSpec, level: Level) -> TableEntry:
+    """The entry of a block that was measured alone."""
+    return TableEntry(
+        kind=spec.kind,
+        in_channels=spec.in_channels,
+        mid_channels=spec.mid_channels,
+        out_channels=spec.out_channels,
+        in_hw=spec.in_hw,
+        stride=spec.stride,
+        shortcut=spec.shortcut,
+        median_ms=level.median_ms,
+        p10_ms=level.p10_ms,
+        p90_ms=level.p90_ms,
+        samples=level.samples,
+        spread=level.spread,
+        origin="measured",
+    )
+
+
+Fit = Callable[[Plan, Mapping[BlockSpec, Level], Sequence[MeasuredNetwork]], Fitted]
+_FITS: Mapping[str, Fit] = {"exhaustive": _fit_exhaustive}
+
+
+def _interrupted(readings: Sequence[Reading]) -> float:
+    return sum(reading.interrupted for reading in readings) / len(readings)
+
+
+def _seconds(readings: Sequence[Reading]) -> float:
+    """Device time of all groups together."""
+    last: dict[int, float] = {}
+    for reading in readings:
+        last[reading.group] = max(last.get(reading.group, 0.0), reading.elapsed_s)
+    return sum(last.values())
+
+
+def _changes(before: Machine, after: Machine) -> list[str]:
+    """What about the machine changed during the session and makes its readings a mixture."""
+    names = ("affinity", "governor", "power_mode", "max_mhz")
+    return [
+        f"{name} changed from {getattr(before, name)} to {getattr(after, name)} meanwhile"
+        for name in names
+        if getattr(before, name) != getattr(after, name)
+    ]

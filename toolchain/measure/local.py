@@ -1,0 +1,33 @@
+"""Collecting the readings of a job on this machine."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fednas.toolchain.measure.environment import load_average, read_machine
+from fednas.toolchain.measure.job import Collected, MeasuringJob
+from fednas.toolchain.measure.journal import Journal
+from fednas.toolchain.measure.rounds import ReportProgress, measure
+from fednas.toolchain.measure.sessions import runtime_version
+
+
+def collect_here(
+    job: MeasuringJob, *, partial: Path | None = None, resume: bool = False, progress: ReportProgress | None = None
+) -> Collected:
+    """Time every candidate of the job in interleaved rounds.
+
+    ``partial`` keeps every reading as it comes; ``resume`` goes on from it. Raises `FednasError` where it belongs
+    to another job.
+    """
+    before, load_before, version = read_machine(), load_average(), runtime_version()
+    with Journal(partial, job=job.digest(version, before), resume=resume) as journal:
+        measure(job, journal, progress)
+    return Collected(
+        job=job,
+        readings=journal.readings,
+        runtime_version=version,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        before=before,
+        after=read_machine(),
+        load_before=load_before,
+        load_after=load_average(),
+    )
