@@ -43,7 +43,7 @@ from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
 from fednas.export.paired_drop import PairedDrop
 from fednas.export.precision_fp16 import FP16_METHOD, fp16_from_onnx
 from fednas.export.precision_int8 import INT8_METHOD, int8_from_onnx
-from fednas.export.preprocessing import Preprocessing
+from fednas.export.preprocessing import ModelInput, Preprocessing
 from fednas.export.report import Report
 from fednas.export.runners import OrtRunner, Runner
 from fednas.export.shipping import model_file_name, write_contents
@@ -80,6 +80,7 @@ __all__ = [
     "Manifest",
     "MeasuredLatency",
     "Model",
+    "ModelInput",
     "ModelMetadata",
     "OnnxFile",
     "OrtRunner",

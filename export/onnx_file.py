@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fednas.common import FednasError, decode_json, read_bytes, sha256_of
-from fednas.export.preprocessing import Preprocessing
+from fednas.export.preprocessing import ModelInput
 from fednas.export.records import Record
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ METADATA_PREFIX = "fednas."
 class ModelMetadata(Record, frozen=True, kw_only=True):
     """What the model file itself says about its input, its classes and its origin."""
 
-    preprocessing: Preprocessing
+    preprocessing: ModelInput
     class_names: tuple[str, ...]
     architecture: dict[str, Any]
     tool_version: str

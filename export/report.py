@@ -7,7 +7,7 @@ import msgspec
 from fednas.common import format_bytes, format_count, format_latency_ms
 from fednas.export.evidence import Accuracy
 from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile, judged_model
-from fednas.export.preprocessing import Preprocessing
+from fednas.export.preprocessing import ModelInput
 from fednas.export.report_precisions import markdown_table, precisions_markdown
 from fednas.export.usage import usage_markdown
 
@@ -67,7 +67,7 @@ def what_was_not_verified(shipment: Shipment, extra: Sequence[str] = ()) -> tupl
     return (*gaps, *extra)
 
 
-def report_markdown(report: Report, files: Sequence[ShippedFile], preprocessing: Preprocessing) -> str:
+def report_markdown(report: Report, files: Sequence[ShippedFile], preprocessing: ModelInput) -> str:
     """The whole report; readable on its own."""
     parts = [
         f"# {report.shipment.device.title}\n\n**{report.headline}**",

@@ -19,7 +19,7 @@ from fednas.export.manifest import (
     build_record,
     status_of,
 )
-from fednas.export.preprocessing import Preprocessing
+from fednas.export.preprocessing import ModelInput
 from fednas.export.report import (
     REPORT_FILE,
     REPORT_JSON_FILE,
@@ -45,7 +45,7 @@ def write_contents(
     models: Sequence[Model],
     *,
     vectors: Vectors,
-    preprocessing: Preprocessing,
+    preprocessing: ModelInput,
     class_names: Sequence[str],
     not_verified: Sequence[str] = (),
     build: Build | None = None,
@@ -111,7 +111,7 @@ def labels_text(class_names: Sequence[str]) -> str:
     return "".join(f"{name}\n" for name in class_names)
 
 
-def _script(staging: Path, models: Sequence[Model], preprocessing: Preprocessing) -> str:
+def _script(staging: Path, models: Sequence[Model], preprocessing: ModelInput) -> str:
     return build_script(
         [
             BoardModel(file=model.file, sha256=sha256_of(staging / model.file), precision=model.precision)

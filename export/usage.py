@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fednas.export.manifest import Model, Shipment, judged_model
-from fednas.export.preprocessing import Preprocessing
+from fednas.export.preprocessing import ModelInput
 
 _ONNXRUNTIME = """\
 ```python
@@ -34,7 +34,7 @@ itself.
 The input is what `preprocessing.json` describes; the engine does not contain these steps."""
 
 
-def usage_markdown(shipment: Shipment, models: Sequence[Model], preprocessing: Preprocessing) -> str:
+def usage_markdown(shipment: Shipment, models: Sequence[Model], preprocessing: ModelInput) -> str:
     """The sections "How to use it" and "How to verify it"."""
     model = judged_model(shipment, models)
     if shipment.device.runtime == "tensorrt":

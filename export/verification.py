@@ -12,7 +12,7 @@ from fednas.export.evidence import ArtefactEvidence, Tolerance, tolerance_for, v
 from fednas.export.folder import foreign_files, read_manifest, shipped_path
 from fednas.export.manifest import MANIFEST_FILE, Manifest, Model
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
-from fednas.export.preprocessing import Preprocessing
+from fednas.export.preprocessing import ModelInput
 from fednas.export.runners import OrtRunner
 from fednas.export.shipping import LABELS_FILE, PREPROCESSING_FILE, labels_text
 from fednas.export.test_vectors import Vectors, read_vectors
@@ -102,8 +102,8 @@ def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
         yield _vectors_check(model, onnx_file, read_vectors(folder / manifest.test_vectors.file), manifest)
 
 
-def _read_preprocessing(folder: Path) -> Preprocessing:
-    return decode_json(read_bytes(folder / PREPROCESSING_FILE, "preprocessing"), Preprocessing, PREPROCESSING_FILE)
+def _read_preprocessing(folder: Path) -> ModelInput:
+    return decode_json(read_bytes(folder / PREPROCESSING_FILE, "preprocessing"), ModelInput, PREPROCESSING_FILE)
 
 
 def _files_check(folder: Path, manifest: Manifest) -> Check:
@@ -154,7 +154,7 @@ def _census_check(model: Model, onnx_file: OnnxFile, runtime: str) -> Check:
 
 
 def _agreement_check(
-    model: Model, metadata: ModelMetadata | None, manifest: Manifest, preprocessing: Preprocessing, labels: str
+    model: Model, metadata: ModelMetadata | None, manifest: Manifest, preprocessing: ModelInput, labels: str
 ) -> Check:
     name = f"{model.file}: metadata"
     if metadata is None:

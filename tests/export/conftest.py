@@ -26,7 +26,7 @@ def trained() -> Trained:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    images = DIGITS.apply(digits.images[..., None])
+    images = DIGITS.apply(digits.images[:, None])
     labels = digits.target.astype(np.int64)
     torch.manual_seed(0)
     network = SmallNetwork()

@@ -13,9 +13,9 @@ from fednas.export import (
     Dataset,
     Device,
     Latency,
+    ModelInput,
     ModelMetadata,
     PredictedLatency,
-    Preprocessing,
     Recalibration,
     Search,
     Shipment,
@@ -23,7 +23,7 @@ from fednas.export import (
     Table,
 )
 
-DIGITS = Preprocessing(channels=1, height=8, width=8, value_range_max=16.0, mean=(0.3053,), std=(0.3760,))
+DIGITS = ModelInput(channels=1, height=8, width=8, value_range_max=16.0, mean=(0.3053,), std=(0.3760,))
 METADATA = ModelMetadata(
     preprocessing=DIGITS,
     class_names=tuple(str(digit) for digit in range(10)),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fednas.common import ContractError, FednasError
 from fednas.export import (
+    ModelInput,
     Preprocessing,
     Tolerance,
     accuracy_of_logits,
@@ -111,14 +112,21 @@ class TestPreprocessing:
     two_channels = Preprocessing(channels=2, height=1, width=2, value_range_max=10.0, mean=(0.5, 0.0), std=(0.5, 0.25))
 
     def test_applies_its_steps_in_order(self) -> None:
-        image = np.array([[[[10, 0], [0, 5]]]])  # one image, one row, two pixels, two channels
+        image = np.array([[[[10, 0]], [[0, 5]]]])  # one image, two channels, one row, two pixels
         # First channel: (1 - 0.5) / 0.5 and (0 - 0.5) / 0.5; second: 0 / 0.25 and 0.5 / 0.25.
         assert self.two_channels.apply(image).tolist() == [[[[1.0, -1.0]], [[0.0, 2.0]]]]
         assert self.two_channels.apply(image).dtype == np.float32
 
     def test_wrong_images(self) -> None:
-        with pytest.raises(FednasError, match=r"shape \(1, 2, 1, 2\), the preprocessing takes \('n', 1, 2, 2\)"):
-            self.two_channels.apply(np.zeros((1, 2, 1, 2)))
+        with pytest.raises(
+            FednasError,
+            match=r"shape \(1, 1, 1, 2\), the preprocessing takes \(n, 2, 1, 2\)"):
+        ):
+            self.two_channels.apply(np.zeros((1, 1, 1, 2)))
+
+    def test_pixels_are_recovered(self) -> None:
+        image = np.array([[[[10, 0]], [[0, 5]]]])
+        assert self.two_channels.pixels(self.two_channels.apply(image)) == pytest.approx(image, abs=1e-5)
 
     @pytest.mark.parametrize(
         ("change", "complaint"),
@@ -126,10 +134,11 @@ class TestPreprocessing:
             ({"std": (1.0, 0.0)}, "one positive std"),
             ({"mean": (0.0,)}, "for 2 channels"),
             ({"value_range_max": 0.0}, "range 0..0.0"),
-            ({"steps": ("to_nchw",)}, "allowed"),
+            ({"steps": ("to_nchw",)}, "allowed for float32 inputs"),
+            ({"steps": ("to_nchw",), "input_type": "uint8"}, "pixels from 0 to 1 do not fit uint8 inputs"),
         ],
     )
     def test_what_cannot_be_meant(self, change: dict[str, object], complaint: str) -> None:
         fields = {"channels": 2, "height": 1, "width": 2, "value_range_max": 1.0, "mean": (0.0,) * 2, "std": (1.0,) * 2}
         with pytest.raises(FednasError, match=complaint):
-            Preprocessing(**(fields | change))
+            ModelInput(**(fields | change))

@@ -17,7 +17,7 @@ from fednas.export import (
     Budget,
     Manifest,
     MeasuredLatency,
-    Preprocessing,
+    ModelInput,
     Report,
     Vectors,
     random_inputs,
@@ -61,7 +61,7 @@ class TestContents:
         assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
 
     def test_preprocessing_labels_and_report_can_be_read_back(self, shipped: Path) -> None:
-        assert msgspec.json.decode((shipped / "preprocessing.json").read_bytes(), type=Preprocessing) == DIGITS
+        assert msgspec.json.decode((shipped / "preprocessing.json").read_bytes(), type=ModelInput) == DIGITS
         assert (shipped / "labels.txt").read_text().splitlines() == list(METADATA.class_names)
         report = msgspec.json.decode((shipped / "report.json").read_bytes(), type=Report)
         assert report.shipment == read_manifest(shipped).shipment

@@ -1,12 +1,12 @@
-"""How raw pixels become the numbers that a network reads."""
+"""The statistics by which raw pixels become the numbers that a network reads: published ones, or measured ones."""
 
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fednas.common import FednasError, unknown_name
+from fednas.common import unknown_name
+from fednas.export import Preprocessing
 
 Array = NDArray[Any]
 
@@ -16,36 +16,6 @@ PUBLISHED_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "cinic10": ((0.47889522, 0.47227842, 0.43047404), (0.24205776, 0.23828046, 0.25874835)),
 }
 """Mean and standard deviation of the published pipelines (method section 7)."""
-
-
-class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """input = (pixel / value_range_max - mean) / std, channel by channel; layout NCHW."""
-
-    channels: int
-    height: int
-    width: int
-    value_range_max: float
-    """Largest value that a raw pixel can have; the smallest is 0."""
-    mean: tuple[float, ...]
-    """One value a channel, of pixels scaled to 0 .. 1."""
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if min(self.channels, self.height, self.width) < 1 or not self.value_range_max > 0:
-            raise FednasError(f"preprocessing has an impossible shape or range: {self}")
-        if len(self.mean) != self.channels or len(self.std) != self.channels or not min(self.std) > 0:
-            raise FednasError(
-                f"preprocessing has mean {list(self.mean)} and std {list(self.std)} for {self.channels} channels",
-                hint="give one mean and one positive std for each channel",
-            )
-
-    def apply(self, raw: Array) -> NDArray[np.float32]:
-        """Network input (float32, NCHW) of raw images (N, channels, height, width)."""
-        scaled = raw.astype(np.float32) / np.float32(self.value_range_max)
-        per_channel = (1, self.channels, 1, 1)
-        mean = np.asarray(self.mean, dtype=np.float32).reshape(per_channel)
-        std = np.asarray(self.std, dtype=np.float32).reshape(per_channel)
-        return np.ascontiguousarray((scaled - mean) / std)
 
 
 def measured_preprocessing(raw: Array, value_range_max: float) -> Preprocessing:

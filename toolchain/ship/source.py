@@ -73,23 +73,14 @@ def _images(header: SupernetHeader, data: str | None) -> ImageData | None:
 
 
 def _preprocessing(header: SupernetHeader, images: ImageData | None) -> Preprocessing:
-    """The export room's record; plain pixels in 0 .. 1 where nothing is known."""
+    """That of the supernet, else of the data; plain pixels in 0 .. 1 where nothing is known."""
     known = header.preprocessing or (images.preprocessing if images else None)
     channels, side = header.space.initial_input_channels, header.space.initial_input_hw
-    if known is None:
-        return Preprocessing(
-            channels=channels,
-            height=side,
-            width=side,
-            value_range_max=1.0,
-            mean=(0.0,) * channels,
-            std=(1.0,) * channels,
-        )
-    return Preprocessing(
-        channels=known.channels,
-        height=known.height,
-        width=known.width,
-        value_range_max=known.value_range_max,
-        mean=known.mean,
-        std=known.std,
+    return known or Preprocessing(
+        channels=channels,
+        height=side,
+        width=side,
+        value_range_max=1.0,
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
     )

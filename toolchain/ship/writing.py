@@ -9,6 +9,7 @@ from fednas.export import (
     CalibrationImages,
     Dataset,
     Device,
+    ModelInput,
     ModelMetadata,
     Recalibration,
     Search,
@@ -96,7 +97,7 @@ def write_device_folder(
         shipment,
         models,
         vectors=Vectors(inputs=inputs[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=labels[:VECTOR_COUNT]),
-        preprocessing=source.preprocessing,
+        preprocessing=ModelInput.of(source.preprocessing),
         class_names=source.header.class_names,
         not_verified=[
             *_gaps(source),
@@ -121,7 +122,7 @@ def _subnet(job: "ShipJob", source: Source, answer: SearchAnswer) -> tuple["nn.M
 
 def _metadata(source: Source, answer: SearchAnswer) -> ModelMetadata:
     return ModelMetadata(
-        preprocessing=source.preprocessing,
+        preprocessing=ModelInput.of(source.preprocessing),
         class_names=source.header.class_names,
         architecture=dict(answer.architecture.as_dict()),
         tool_version=installed_version("fednas-export") or "unknown",
