@@ -53,9 +53,8 @@ class Preprocessing(Record, frozen=True, kw_only=True):
         import numpy as np
 
         if raw.shape[1:] != self.input_shape:
-            raise FednasError(
-                f"images have shape {raw.shape}, the preprocessing takes (n, channels, rows, columns) of {self.input_shape}"
-            )
+            wanted = ", ".join(map(str, self.input_shape))
+            raise FednasError(f"images have shape {raw.shape}, the preprocessing takes (n, {wanted})")
         per_channel = (1, self.channels, 1, 1)
         scaled = raw.astype(np.float32) / np.float32(self.value_range_max)
         mean = np.asarray(self.mean, np.float32).reshape(per_channel)

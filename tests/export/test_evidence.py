@@ -118,10 +118,7 @@ class TestPreprocessing:
         assert self.two_channels.apply(image).dtype == np.float32
 
     def test_wrong_images(self) -> None:
-        with pytest.raises(
-            FednasError,
-            match=r"shape \(1, 1, 1, 2\), the preprocessing takes \(n, 2, 1, 2\)"):
-        ):
+        with pytest.raises(FednasError, match=r"shape \(1, 1, 1, 2\), the preprocessing takes \(n, 2, 1, 2\)"):
             self.two_channels.apply(np.zeros((1, 1, 1, 2)))
 
     def test_pixels_are_recovered(self) -> None:

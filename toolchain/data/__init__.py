@@ -1,8 +1,9 @@
 """Data sets as arrays: the forms of ``--data``, their preprocessing and their held-out parts."""
 
+from fednas.export import Preprocessing
 from fednas.toolchain.data.images import ImageData, LabelledImages
 from fednas.toolchain.data.loading import load_data
-from fednas.toolchain.data.preprocessing import Preprocessing, published_preprocessing
+from fednas.toolchain.data.preprocessing import published_preprocessing
 from fednas.toolchain.data.spec import DataKind, DataSpec, parse_data_spec
 
 __all__ = [

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fednas.common import ContractError, FednasError
-from fednas.toolchain.data.preprocessing import Array, Preprocessing
+from fednas.export import Preprocessing
+from fednas.toolchain.data.preprocessing import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

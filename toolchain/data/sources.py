@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fednas.common import FednasError, import_extra
+from fednas.export import Preprocessing
 from fednas.toolchain.data.images import ImageData, LabelledImages
 from fednas.toolchain.data.preprocessing import (
     Array,
-    Preprocessing,
     measured_preprocessing,
     published_preprocessing,
 )
