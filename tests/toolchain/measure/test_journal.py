@@ -61,7 +61,7 @@ def test_damage_is_said(path: Path, line: bytes) -> None:
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(FednasError, match=r"partial results .*none does not exist"):
+    with pytest.raises(FednasError, match=r"partial results .*none do not exist"):
         resumed(tmp_path / "none")
 
 
