@@ -94,7 +94,7 @@ class Analysis:
     def table(self, *, readings_sha256: str = "") -> LatencyTable:
         """The finished table, remarks included."""
         collected, job = self.collected, self.collected.job
-        fitted = _FITS[job.plan.name](job.plan, self._blocks, self._measured(job.plan.calibration))
+        fitted = _FITS[job.plan.name](job.plan, self._blocks, self.measured(job.plan.calibration))
         bare = LatencyTable(
             device=job.device,
             runtime=job.runtime,
@@ -143,7 +143,8 @@ class Analysis:
             for role, specs in roles
         )
 
-    def _measured(self, networks: Sequence[Specs]) -> list[MeasuredNetwork]:
+    def measured(self, networks: Sequence[Specs]) -> list[MeasuredNetwork]:
+        """These networks of the plan with their levels."""
         return [MeasuredNetwork(specs, self._networks[specs].median_ms) for specs in networks]
 
     def _session(self, readings_sha256: str) -> Session:

@@ -1,0 +1,310 @@
+"""Which plan predicts best for its device time: each against the same held-out subnets, on this machine.
+
+    python benchmarks/latency_plans.py SPACE.json [--plans exhaustive,sparse:60,sparse:300,mlp:60,mlp:300]
+        [--held-out 200] [--work FOLDER]
+
+Every plan runs in a session of its own, and the held-out subnets are read in the same session, interleaved with it,
+so that a machine that is slower an hour later is not taken for an error of the plan. They belong to no fit. Device
+time counts the plan's own readings with their warm-up calls, not those of the held-out subnets and not loading.
+
+``mlp`` is the predictor recipe published with DeepFedNAS (its ``deepfednas_latency_predictor_pipeline.py``):
+random subnets one after another, five warm-up calls and the mean of twenty, 23 features (depths, expansion ratios,
+widths, MACs, params), a perceptron 23-128-64-1 with ReLU after every layer, L1 loss, Adam at 1e-4, 330 epochs of
+batches of 32. It is given ONNX Runtime like the others, and no network of it is held out: all of its readings train.
+With few readings 330 epochs are few steps, so it gets a second line, trained for as many steps as on the 5000
+subnets of the publication.
+
+A killed run goes on where it stopped if the same --work folder is named.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from fednas.profiles import find_profile, this_machine
+from fednas.toolchain.measure.analysis import Analysis
+from fednas.toolchain.measure.graphs import input_shape, network_onnx
+from fednas.toolchain.measure.job import Collected, MeasuringJob
+from fednas.toolchain.measure.local import collect_here
+from fednas.toolchain.measure.plan import Plan, Specs, plan_for
+from fednas.toolchain.measure.sessions import TimedModel
+from fednas.toolchain.space import (
+    Architecture,
+    SearchSpace,
+    architecture_from_genes,
+    blocks_of,
+    largest_architecture,
+    load_space,
+)
+
+SEED_OF_THE_HELD_OUT = 20_261_123
+RECIPE_WARM_UPS, RECIPE_CALLS = 5, 20
+PUBLISHED_EPOCHS = 330
+PUBLISHED_STEPS = PUBLISHED_EPOCHS * 4000 // 32
+"""On four fifths of 5000 subnets, in batches of 32."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the result."""
+
+    plan: str
+    device_s: float
+    wall_s: float
+    readings: int
+    mape: float
+    within_5: float
+    within_10: float
+    tau: float
+    coverage: float | None
+    """Share of the held-out subnets inside the plan's own 90 % interval."""
+    repeatability: float
+
+
+def draw(space: SearchSpace, rng: random.Random) -> Architecture:
+    """An architecture of uniformly random genes."""
+    d = [rng.randrange(space.blocks_per_stage) for _ in range(space.num_stages)]
+    e = [rng.choice(space.expansion_ratio_choices) for _ in range(space.expansion_slots)]
+    w = [rng.randrange(len(space.width_multiplier_choices)) for _ in range(space.num_stages + 1)]
+    return architecture_from_genes(space, d, e, w)
+
+
+def held_out_networks(space: SearchSpace, count: int, *, without: Sequence[Specs]) -> tuple[Specs, ...]:
+    """The same random networks for every plan, but for those that a plan measures itself."""
+    rng = random.Random(SEED_OF_THE_HELD_OUT)  # noqa: S311 - a sample, not a secret
+    known = set(without)
+    drawn = (blocks_of(space, draw(space, rng)) for _ in itertools.count())
+    fresh = (specs for specs in drawn if not (specs in known or known.add(specs)))  # type: ignore[func-returns-value]
+    return tuple(itertools.islice(fresh, count))
+
+
+def job_of(plan: Plan, seconds: float) -> MeasuringJob:
+    """One thread, batch 1, ONNX Runtime, as the command does by default."""
+    return MeasuringJob(
+        device=find_profile("cpu").name,
+        plan=plan,
+        runtime="onnxruntime",
+        precision="fp32",
+        threads=1,
+        batch=1,
+        seconds=seconds,
+        seed=0,
+    )
+
+
+def device_seconds(collected: Collected) -> float:
+    """Time of the plan's own readings, warm-up calls included, without those of the held-out subnets."""
+    plan = collected.job.plan
+    first_held_out = len(plan.candidates) - len(plan.held_out)
+    last: dict[int, float] = {}
+    total = 0.0
+    for reading in collected.readings:
+        if reading.candidate < first_held_out:
+            total += reading.elapsed_s - last.get(reading.group, 0.0)
+        last[reading.group] = reading.elapsed_s
+    return total
+
+
+def expected_share(plan: Plan) -> float:
+    """How much longer a session lasts because the held-out subnets are read in it too."""
+    whole = sum(_macs(specs) + 3e6 for specs in plan.candidates)
+    return whole / (whole - sum(_macs(specs) + 3e6 for specs in plan.held_out))
+
+
+def _macs(specs: Specs) -> int:
+    return sum(spec.macs for spec in specs)
+
+
+def run_plan(space: SearchSpace, name: str, seconds: float, held_out: int, work: Path) -> list[Row]:
+    """One of our plans."""
+    plan = plan_for(name, space, seconds=seconds, seed=0)
+    plan = replace(plan, held_out=held_out_networks(space, held_out, without=(*plan.calibration, plan.reference)))
+    partial = work / f"{name}-{seconds:g}.readings.jsonl"
+    start = time.perf_counter()
+    collected = collect_here(
+        job_of(plan, seconds * expected_share(plan)), partial=partial, resume=partial.exists(), progress=Progress(name)
+    )
+    wall_s = time.perf_counter() - start
+    analysis = Analysis(collected)
+    table = analysis.table()
+    (work / f"{name}-{seconds:g}.latency.json").write_text(table.to_json())
+    report = table.report
+    assert report is not None
+    for remark in analysis.remarks():
+        print(f"{name}: the machine was not fit to measure: {remark}")
+    row = Row(
+        plan=f"{name}, {seconds:g} s",
+        device_s=device_seconds(collected),
+        wall_s=wall_s,
+        readings=len(collected.readings),
+        mape=report.mape,
+        within_5=report.within_5,
+        within_10=report.within_10,
+        tau=report.kendall_tau,
+        coverage=report.interval_coverage,
+        repeatability=report.repeatability_mape,
+    )
+    return [row]
+
+
+class Recipe:
+    """The published way to collect training data: subnets one after another."""
+
+    def __init__(self, space: SearchSpace, seconds: float, rounds: int) -> None:
+        self._space = space
+        self._rng = random.Random(42)  # noqa: S311 - the recipe's seed
+        self._seconds = seconds
+        self._rounds = rounds
+        self.spent_s = 0.0
+        self._calls = 0
+        self.features: list[list[float]] = []
+        self.latency_ms: list[float] = []
+
+    def __call__(self, done: float, total: float, what: str = "") -> None:  # noqa: ARG002 - a progress callback
+        """Called after every round over held-out subnets: take the next share of the device time."""
+        self._calls += 1
+        while self.spent_s < self._seconds * min(1.0, self._calls / self._rounds):
+            self._measure_one(draw(self._space, self._rng))
+
+    def _measure_one(self, architecture: Architecture) -> None:
+        specs = blocks_of(self._space, architecture)
+        model = TimedModel(network_onnx(specs), input_shape=input_shape(specs, 1), threads=1)
+        start = time.perf_counter()
+        model.call(RECIPE_WARM_UPS)
+        self.latency_ms.append(model.call(RECIPE_CALLS))
+        self.spent_s += time.perf_counter() - start
+        self.features.append(features_of(self._space, architecture, specs))
+
+
+def features_of(space: SearchSpace, architecture: Architecture, specs: Specs) -> list[float]:
+    """The published 23 (on the paper's space): depths, expansion ratios, width multipliers, MACs, params."""
+    widths = [space.width_multiplier_choices[index] for index in architecture.w_indices]
+    params = sum(spec.weights for spec in specs)
+    return [*architecture.d, *architecture.e, *widths, _macs(specs), params]
+
+
+def run_recipe(space: SearchSpace, seconds: float, held_out: int, work: Path) -> list[Row]:
+    """The published predictor, given as much device time; as published, and trained for longer."""
+    from fednas.toolchain.measure.rounds import LEAST_ROUNDS, groups_of
+
+    rng = random.Random(SEED_OF_THE_HELD_OUT)  # noqa: S311 - as in held_out_networks
+    architectures: dict[Specs, Architecture] = {}
+    while len(architectures) < held_out:
+        architecture = draw(space, rng)
+        architectures.setdefault(blocks_of(space, architecture), architecture)
+    networks = tuple(architectures)
+    plan = Plan("truth", blocks_of(space, largest_architecture(space)), (), (), networks, ())
+    recipe = Recipe(space, seconds, LEAST_ROUNDS * len(groups_of(plan.candidates)))
+    start = time.perf_counter()
+    collected = collect_here(job_of(plan, 0.1), progress=recipe)
+    wall_s = time.perf_counter() - start
+    analysis = Analysis(collected)
+    measured = np.array([network.latency_ms for network in analysis.measured(networks)])
+    rows = [features_of(space, architectures[specs], specs) for specs in networks]
+    x, y = np.array(recipe.features), np.array(recipe.latency_ms)
+    found = []
+    for note, epochs in (("", PUBLISHED_EPOCHS), (", more epochs", round(PUBLISHED_STEPS / math.ceil(len(x) / 32)))):
+        predicted = perceptron(x, y, np.array(rows), epochs)
+        error = np.abs(predicted / measured - 1)
+        row = Row(
+            plan=f"published predictor{note}, {seconds:g} s",
+            device_s=recipe.spent_s,
+            wall_s=wall_s,
+            readings=len(x),
+            mape=float(error.mean()),
+            within_5=float((error <= 0.05).mean()),
+            within_10=float((error <= 0.10).mean()),
+            tau=float(kendalltau(predicted, measured).statistic),
+            coverage=None,
+            repeatability=analysis.repeatability,
+        )
+        found.append(row)
+    np.savez(work / f"mlp-{seconds:g}.npz", measured=measured, features=x, latency_ms=y, asked=np.array(rows))
+    return found
+
+
+def perceptron(features: np.ndarray, latency_ms: np.ndarray, asked: np.ndarray, epochs: int) -> np.ndarray:
+    """Train the published perceptron and predict, in ms."""
+    import torch
+
+    torch.manual_seed(0)
+    mean, deviation = features.mean(0), features.std(0)
+    deviation[deviation == 0] = 1.0
+    x = torch.tensor((features - mean) / deviation, dtype=torch.float32)
+    y = torch.tensor(latency_ms[:, None], dtype=torch.float32)
+    layers: list[torch.nn.Module] = []
+    for entering, leaving in itertools.pairwise((features.shape[1], 128, 64, 1)):
+        layers += [torch.nn.Linear(entering, leaving), torch.nn.ReLU()]
+    model = torch.nn.Sequential(*layers)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4)
+    for _ in range(epochs):
+        for part in torch.randperm(len(x)).split(32):
+            optimiser.zero_grad()
+            torch.nn.functional.l1_loss(model(x[part]), y[part]).backward()
+            optimiser.step()
+    with torch.no_grad():
+        result: np.ndarray = model(torch.tensor((asked - mean) / deviation, dtype=torch.float32)).numpy()[:, 0]
+    return np.maximum(result, 0.0)
+
+
+class Progress:
+    """Progress on stdout, a line a minute."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._next = time.perf_counter() + 60
+
+    def __call__(self, done: float, total: float, what: str = "") -> None:
+        """Say it."""
+        if time.perf_counter() > self._next:
+            self._next += 60
+            print(f"{self._name}: {done:.0f} of {total:.0f} s, {what}", flush=True)
+
+
+def as_markdown(rows: Sequence[Row], held_out: int) -> Iterator[str]:
+    """The result as a table."""
+    yield f"Measured on {this_machine().model}, one thread, batch 1, ONNX Runtime, {held_out} held-out subnets."
+    yield ""
+    columns = ("plan", "device time", "wall time", "MAPE", "within 5 %", "within 10 %", "tau", "in its 90 % interval")
+    yield f"| {' | '.join((*columns, 'repeats to'))} |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    for row in rows:
+        inside = "has none" if row.coverage is None else f"{row.coverage:.0%}"
+        yield (
+            f"| {row.plan} | {row.device_s:.0f} s | {row.wall_s:.0f} s | {row.mape:.1%} | {row.within_5:.0%} "
+            f"| {row.within_10:.0%} | {row.tau:.3f} | {inside} | {row.repeatability:.1%} |"
+        )
+
+
+def main() -> None:
+    """Run the plans asked for and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("space", type=Path)
+    parser.add_argument("--plans", default="exhaustive:300,sparse:60,sparse:300,mlp:60,mlp:300")
+    parser.add_argument("--held-out", type=int, default=200)
+    parser.add_argument("--work", type=Path, default=Path("latency-plans"))
+    asked = parser.parse_args()
+    asked.work.mkdir(parents=True, exist_ok=True)
+    space = load_space(asked.space)
+    rows = []
+    for text in asked.plans.split(","):
+        name, _, seconds = text.partition(":")
+        if name == "mlp":
+            rows += run_recipe(space, float(seconds), asked.held_out, asked.work)
+        else:
+            rows += run_plan(space, name, float(seconds), asked.held_out, asked.work)
+        (asked.work / "rows.json").write_text(json.dumps([vars(row) for row in rows], indent=1))
+        print("\n".join(as_markdown(rows, asked.held_out)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
