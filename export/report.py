@@ -8,15 +8,19 @@ from fednas.common import format_bytes, format_count, format_latency_ms
 from fednas.export.evidence import Accuracy
 from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile, judged_model
 from fednas.export.preprocessing import ModelInput
-from fednas.export.report_precisions import markdown_table, precisions_markdown
-from fednas.export.usage import usage_markdown
+from fednas.export.report_blocks import Bullets, Paragraph, Section, Table, markdown_of
+from fednas.export.report_page import html_of
+from fednas.export.report_precisions import precisions_section
+from fednas.export.usage import usage_sections
 
 REPORT_FILE = "report.md"
 REPORT_JSON_FILE = "report.json"
+REPORT_HTML_FILE = "report.html"
+NOTHING_LEFT = "Nothing is left that this tool could check here."
 
 
 class Report(Header, frozen=True, kw_only=True):
-    """``report.json``; ``report.md`` says the same in words."""
+    """``report.json``; ``report.md`` says the same in words, ``report.html`` with pictures."""
 
     headline: str
     shipment: Shipment
@@ -69,23 +73,38 @@ def what_was_not_verified(shipment: Shipment, extra: Sequence[str] = ()) -> tupl
 
 def report_markdown(report: Report, files: Sequence[ShippedFile], preprocessing: ModelInput) -> str:
     """The whole report; readable on its own."""
-    parts = [
-        f"# {report.shipment.device.title}\n\n**{report.headline}**",
-        *([_bullets("Why it is not verified", report.reasons)] if report.reasons else []),
-        _chosen(report.shipment),
-        _budgets(report.shipment.budgets),
-        _latency(report.shipment.latency),
-        _evidence(report.models, report.shipment),
-        *([precisions_markdown(report.models, files)] if len(report.models) > 1 else []),
-        _bullets("Not verified", report.not_verified or ("Nothing is left that this tool could check here.",)),
-        usage_markdown(report.shipment, report.models, preprocessing),
+    sections = report_sections(report, files, preprocessing)
+    return markdown_of(report.shipment.device.title, report.headline, sections, _last(report))
+
+
+def report_html(report: Report, files: Sequence[ShippedFile], preprocessing: ModelInput) -> str:
+    """The same as one HTML page, with pictures."""
+    sections = report_sections(report, files, preprocessing)
+    return html_of(report.shipment.device.title, report.status, report.headline, sections, _last(report))
+
+
+def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing: ModelInput) -> tuple[Section, ...]:
+    """All sections in their order; None of a function: nothing to say."""
+    shipment = report.shipment
+    sections = (
+        Section("Why it is not verified", (Bullets(report.reasons),)) if report.reasons else None,
+        _chosen(shipment),
+        _budgets(shipment.budgets),
+        _latency(shipment.latency),
+        _evidence(report.models, shipment),
+        precisions_section(report.models, files) if len(report.models) > 1 else None,
+        Section("Not verified", (Bullets(report.not_verified or (NOTHING_LEFT,)),)),
+        *usage_sections(shipment, report.models, preprocessing),
         _files(files),
-        f"Made by fednas-export {report.tool_version}.",
-    ]
-    return "\n\n".join(parts) + "\n"
+    )
+    return tuple(section for section in sections if section is not None)
 
 
-def _chosen(shipment: Shipment) -> str:
+def _last(report: Report) -> str:
+    return f"Made by fednas-export {report.tool_version}."
+
+
+def _chosen(shipment: Shipment) -> Section:
     search = shipment.search
     if search is None:
         why = "The architecture was given by the user; nothing was searched."
@@ -98,22 +117,22 @@ def _chosen(shipment: Shipment) -> str:
         why = f"The best architecture that the search ({search.method}) found; not proven to be the best.{bound}"
     recalibrated = shipment.recalibration.images
     norms = f"recalibrated on {recalibrated} training images" if recalibrated else "left as the supernet has them"
-    rows = [
+    rows = (
         ("Architecture", f"`{msgspec.json.encode(shipment.architecture).decode()}`"),
         ("Fitness", "unknown" if shipment.fitness is None else f"{shipment.fitness:.6g}"),
         ("MACs", f"{shipment.macs:,}"),
         ("Parameters", f"{shipment.params:,}"),
         ("Supernet", f"{shipment.supernet.name} (SHA-256 `{shipment.supernet.sha256}`)"),
         ("Batch norms", norms),
-    ]
-    return f"## What was chosen, and why\n\n{why}\n\n{markdown_table(('', ''), rows)}"
+    )
+    return Section("What was chosen, and why", (Paragraph(why), Table(("", ""), rows)))
 
 
-def _budgets(budgets: Sequence[Budget]) -> str:
+def _budgets(budgets: Sequence[Budget]) -> Section:
     if not budgets:
-        return "## Budgets\n\nNone was asked for."
-    rows = [(b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis, b.verdict) for b in budgets]
-    return f"## Budgets\n\n{markdown_table(('Quantity', 'At most', 'Value', 'Basis', 'Verdict'), rows)}"
+        return Section("Budgets", (Paragraph("None was asked for."),))
+    rows = tuple((b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis, b.verdict) for b in budgets)
+    return Section("Budgets", (Table(("Quantity", "At most", "Value", "Basis", "Verdict"), rows),))
 
 
 def _quantity(budget: Budget, value: float | None) -> str:
@@ -131,7 +150,7 @@ def _with_interval(budget: Budget) -> str:
     return f"{value} ({_quantity(budget, budget.low)} to {_quantity(budget, budget.high)})"
 
 
-def _latency(latency: Latency) -> str:
+def _latency(latency: Latency) -> Section:
     rows = []
     if latency.predicted is not None and latency.table is not None:
         predicted = latency.predicted
@@ -150,11 +169,11 @@ def _latency(latency: Latency) -> str:
         )
         rows.append(("measured on the exporting machine", format_latency_ms(measured.median_ms), interval, note))
     if not rows:
-        return f"## Latency of one image\n\nUnknown: {latency.not_measured_because}."
-    return f"## Latency of one image\n\n{markdown_table(('Kind', 'Latency', 'Interval', 'Basis'), rows)}"
+        return Section("Latency of one image", (Paragraph(f"Unknown: {latency.not_measured_because}."),))
+    return Section("Latency of one image", (Table(("Kind", "Latency", "Interval", "Basis"), tuple(rows)),))
 
 
-def _evidence(models: Sequence[Model], shipment: Shipment) -> str:
+def _evidence(models: Sequence[Model], shipment: Shipment) -> Section:
     data = shipment.dataset
     on = "random inputs" if data is None else f"{data.test_images} held-out images of {data.name}"
     rows = []
@@ -188,17 +207,13 @@ def _evidence(models: Sequence[Model], shipment: Shipment) -> str:
         "the largest source logit. Accuracy lost is in percentage points on the same images, with the 95 % interval of "
         "Newcombe for paired proportions."
     )
-    return f"## Parity and accuracy\n\n{text}\n\n{markdown_table(heads, rows)}"
+    return Section("Parity and accuracy", (Paragraph(text), Table(heads, tuple(rows))))
 
 
 def _accuracy(accuracy: Accuracy | None) -> str:
     return "not checked" if accuracy is None else str(accuracy)
 
 
-def _files(files: Sequence[ShippedFile]) -> str:
-    rows = [(f"`{file.name}`", format_bytes(file.size_bytes), f"`{file.sha256}`") for file in files]
-    return f"## Files\n\n{markdown_table(('File', 'Size', 'SHA-256'), rows)}"
-
-
-def _bullets(title: str, lines: Sequence[str]) -> str:
-    return f"## {title}\n\n" + "\n".join(f"- {line}" for line in lines)
+def _files(files: Sequence[ShippedFile]) -> Section:
+    rows = tuple((f"`{file.name}`", format_bytes(file.size_bytes), f"`{file.sha256}`") for file in files)
+    return Section("Files", (Table(("File", "Size", "SHA-256"), rows),))

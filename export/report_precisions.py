@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from fednas.common import format_bytes, format_latency_ms
 from fednas.export.manifest import Model, ShippedFile
+from fednas.export.report_blocks import Paragraph, Section, Table
 
 
-def precisions_markdown(models: Sequence[Model], files: Sequence[ShippedFile]) -> str:
+def precisions_section(models: Sequence[Model], files: Sequence[ShippedFile]) -> Section:
     """Size, layers and measured latency of each file, and how the others were made from fp32."""
     sizes = {file.name: format_bytes(file.size_bytes) for file in files}
-    rows = [
+    rows = tuple(
         (
             f"`{model.file}`",
             sizes.get(model.file, "unknown"),
@@ -18,7 +19,7 @@ def precisions_markdown(models: Sequence[Model], files: Sequence[ShippedFile]) -
             _calibrated(model),
         )
         for model in models
-    ]
+    )
     heads = ("Model", "Size", "Layers by precision", "Latency", "Calibrated on")
     notes = [
         f"`{model.file}` keeps {len(model.kept_fp32)} layers in fp32 because half precision could overflow there: "
@@ -33,7 +34,7 @@ def precisions_markdown(models: Sequence[Model], files: Sequence[ShippedFile]) -
             "says nothing about rounded activations. That they do not overflow follows from the values measured on "
             "the calibration images."
         )
-    return "\n\n".join(["## Precisions", markdown_table(heads, rows), *notes])
+    return Section("Precisions", (Table(heads, rows), *map(Paragraph, notes)))
 
 
 def _calibrated(model: Model) -> str:
@@ -41,10 +42,3 @@ def _calibrated(model: Model) -> str:
     if record is None:
         return "nothing: it is the source of the others"
     return f"{record.images} {record.source} (seed {record.seed}): {record.method}"
-
-
-def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    # A pipe in a name must not open another column.
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -22,9 +22,11 @@ from fednas.export.manifest import (
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report import (
     REPORT_FILE,
+    REPORT_HTML_FILE,
     REPORT_JSON_FILE,
     Report,
     headline,
+    report_html,
     report_markdown,
     what_was_not_verified,
 )
@@ -82,7 +84,9 @@ def write_contents(
         not_verified=what_was_not_verified(shipment, not_verified),
         tool_version=build.tool_version,
     )
-    write_atomic(staging / REPORT_FILE, report_markdown(report, listed_files(staging), preprocessing))
+    others = listed_files(staging)
+    write_atomic(staging / REPORT_FILE, report_markdown(report, others, preprocessing))
+    write_atomic(staging / REPORT_HTML_FILE, report_html(report, others, preprocessing))
     write_atomic(staging / REPORT_JSON_FILE, encode_json(report))
     manifest = _manifest(report, vectors, listed_files(staging), build)
     write_atomic(staging / MANIFEST_FILE, encode_json(manifest))

@@ -1,0 +1,85 @@
+"""What a report is made of, whatever it is written in: sections of paragraphs, lists, tables, code and pictures.
+
+To add to the report, write a function that gives a `Section` and name it in `report.report_sections`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Running text; `code` between backticks, **weight** between double stars."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list; its lines have the markup of a `Paragraph`."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under heads; all empty heads: pairs of a name and a value. Cells have the markup of a `Paragraph`."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Lines to run or to copy."""
+
+    text: str
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """For the HTML page only: what it shows stands as text or as a table beside it."""
+
+    html: str
+    """Inline SVG, or images with their data inside."""
+    caption: str
+
+
+Block = Paragraph | Bullets | Table | Code | Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A title and what stands under it."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def markdown_of(title: str, lead: str, sections: Sequence[Section], last: str) -> str:
+    """The whole document in Markdown."""
+    parts = [f"# {title}", f"**{lead}**"]
+    for section in sections:
+        parts.append(f"## {section.title}")
+        parts += [_block(block) for block in section.blocks if not isinstance(block, Picture)]
+    return "\n\n".join([*parts, last]) + "\n"
+
+
+def _block(block: Paragraph | Bullets | Table | Code) -> str:
+    match block:
+        case Paragraph(text):
+            return text
+        case Bullets(lines):
+            return "\n".join(f"- {line}" for line in lines)
+        case Code(text, language):
+            return f"```{language}\n{text}\n```"
+        case Table(heads, rows):
+            return markdown_table(heads, rows)
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    # A pipe in a name must not open another column.
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
