@@ -1,8 +1,9 @@
 """From a torch module to artefacts that ship, with proof; knows nothing of search spaces."""
 
-from fednas.export.board_script import BUILD_SCRIPT, BatchRange, BoardModel, build_script
+from fednas.export.board_script import BUILD_SCRIPT, BoardModel, build_script
 from fednas.export.calibration import Calibration, CalibrationImages, choose_calibration_images
 from fednas.export.census import Census, KeptLayer, LayerCount, take_census
+from fednas.export.engine_options import BatchRange
 from fednas.export.evidence import (
     TOLERANCES,
     Accuracy,
@@ -46,8 +47,18 @@ from fednas.export.precision_int8 import INT8_METHOD, int8_from_onnx
 from fednas.export.preprocessing import ModelInput, Preprocessing
 from fednas.export.report import Report
 from fednas.export.runners import OrtRunner, Runner
+from fednas.export.runners_ncnn import NcnnRunner
+from fednas.export.runners_openvino import OpenVinoRunner
+from fednas.export.runtime_files import (
+    RUNTIME_PRECISIONS,
+    RuntimeFiles,
+    require_runtime_takes,
+    runner_for,
+    runtime_files_from_onnx,
+)
 from fednas.export.shipping import model_file_name, write_contents
 from fednas.export.tensorrt_engine import EngineFile, EngineOptions, engine_from_onnx
+from fednas.export.tensorrt_runner import TensorRTRunner
 from fednas.export.tensorrt_status import TensorRTStatus, tensorrt_status
 from fednas.export.test_vectors import Vectors, random_inputs, unlabelled
 from fednas.export.verification import Check, VerificationReport, find_shipped_folders, verify_folder
@@ -59,6 +70,7 @@ __all__ = [
     "INT8_METHOD",
     "MANIFEST_FILE",
     "OPSETS",
+    "RUNTIME_PRECISIONS",
     "TOLERANCES",
     "Accuracy",
     "ArtefactEvidence",
@@ -82,7 +94,9 @@ __all__ = [
     "Model",
     "ModelInput",
     "ModelMetadata",
+    "NcnnRunner",
     "OnnxFile",
+    "OpenVinoRunner",
     "OrtRunner",
     "PairedDrop",
     "Parity",
@@ -92,11 +106,13 @@ __all__ = [
     "Recalibration",
     "Report",
     "Runner",
+    "RuntimeFiles",
     "Search",
     "Shipment",
     "ShippedFile",
     "Supernet",
     "Table",
+    "TensorRTRunner",
     "TensorRTStatus",
     "TestVectors",
     "Tolerance",
@@ -118,6 +134,9 @@ __all__ = [
     "random_inputs",
     "read_manifest",
     "read_onnx_file",
+    "require_runtime_takes",
+    "runner_for",
+    "runtime_files_from_onnx",
     "shipped_path",
     "staged_folder",
     "take_census",

@@ -5,26 +5,11 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fednas.common import ContractError, FednasError
+from fednas.common import ContractError
+from fednas.export.engine_options import BatchRange
 
 BUILD_SCRIPT = "build_engine.sh"
 _SAFE = re.compile(r"[A-Za-z0-9._]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRange:
-    """Batch sizes that an engine accepts, and the one that it is tuned for."""
-
-    smallest: int = 1
-    tuned: int = 1
-    largest: int = 8
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.smallest <= self.tuned <= self.largest:
-            raise FednasError(
-                f"batch sizes {self.smallest}, {self.tuned}, {self.largest} are not in order",
-                hint="give the smallest, the one to tune for, and the largest, from 1 up",
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +27,7 @@ def build_script(
     opset: int,
     input_name: str,
     input_shape: tuple[int, int, int],
-    batches: BatchRange = BatchRange(),
+    batches: BatchRange = BatchRange(),  # noqa: B008
 ) -> str:
     """The POSIX shell script for the model files of one network; ``input_shape`` is (channels, height, width)."""
     import importlib.resources

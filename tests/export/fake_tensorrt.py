@@ -1,16 +1,19 @@
 """A stand-in for the module ``tensorrt`` that has exactly the members of a recorded version, and no others.
 
-The recordings (``trt_api/*.json``) were read from NVIDIA's own Python bindings. Nothing is computed here: what the
-code under test does is written down, so that a test can look at it.
+The recordings (``trt_api/*.json``) were read from NVIDIA's own Python bindings. What the code under test does is
+written down, so that a test can look at it. An engine computes what the test tells it to, on the memory of `FakeCuda`.
 """
 
 import enum
 import json
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from fake_cuda import FakeCuda
 
 FOLDER = Path(__file__).parent / "trt_api"
 VERSIONS = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -33,6 +36,14 @@ class Recording:
         self.starts = True
         self.parsers: list[weakref.ref[Any]] = []
         self.parser_alive_at_build: list[bool] = []
+        self.cuda = FakeCuda()
+        self.compute: Callable[[bytes, int], bytes] = lambda _images, batch: bytes(batch * 40)
+        """Logits, as bytes, of the images of a batch."""
+        self.tensors = {"input": ("INPUT", "FLOAT", (-1, 1, 8, 8)), "logits": ("OUTPUT", "FLOAT", (-1, 10))}
+        self.profile = ((1, 1, 8, 8), (1, 1, 8, 8), (4, 1, 8, 8))
+        self.inspected = '{"Layers": []}'
+        self.runs = True
+        self.gives_context = True
 
 
 class Restricted:
@@ -74,7 +85,10 @@ def fake_tensorrt(version: str) -> tuple[ModuleType, Recording]:
         ILogger=type("ILogger", (), {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "__init__": _nothing}),
         Builder=_builder_type(recording, restricted),
         OnnxParser=_parser_type(recording, restricted),
+        Runtime=_runtime_type(recording, restricted),
     )
+    for name in ("TensorIOMode", "DataType", "LayerInformationFormat"):
+        setattr(trt, name, enum.Enum(name, sorted(members[name])))
     return trt, recording
 
 
@@ -124,6 +138,7 @@ def _config_type(recording: Recording, restricted: Restrict) -> type:
 
     body = {
         "set_flag": set_flag,
+        "builder_optimization_level": 3,
         "set_memory_pool_limit": set_pool,
         "create_timing_cache": create_cache,
         "set_timing_cache": lambda _self, _cache, _ignore: recording.cache_fits,
@@ -146,6 +161,80 @@ def _parser_type(recording: Recording, restricted: Restrict) -> type:
         "get_error": lambda _self, i: error_type(recording.parse_errors[i]),
     }
     return restricted("OnnxParser", body)
+
+
+def _runtime_type(recording: Recording, restricted: Restrict) -> type:
+    engine_type = _engine_type(recording, restricted)
+
+    def new_runtime(_self: Any, logger: Any) -> None:
+        if not recording.starts:
+            logger.log(logger.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    body = {
+        "__init__": new_runtime,
+        "deserialize_cuda_engine": lambda _self, plan: engine_type() if bytes(plan) == PLAN else None,
+    }
+    return restricted("Runtime", body)
+
+
+def _engine_type(recording: Recording, restricted: Restrict) -> type:
+    def names() -> list[str]:
+        return list(recording.tensors)
+
+    inspector_type = restricted(
+        "EngineInspector", {"get_engine_information": lambda self, kind: _inspected(recording, self, kind)}
+    )
+    context_type = _context_type(recording, restricted)
+    body = {
+        "num_io_tensors": property(lambda _self: len(names())),
+        "get_tensor_name": lambda _self, i: names()[i],
+        "get_tensor_mode": lambda _self, name: _member("TensorIOMode", recording.tensors[name][0]),
+        "get_tensor_dtype": lambda _self, name: _member("DataType", recording.tensors[name][1]),
+        "get_tensor_shape": lambda _self, name: recording.tensors[name][2],
+        "get_tensor_profile_shape": lambda _self, _name, _profile: list(recording.profile),
+        "create_execution_context": lambda _self: context_type() if recording.gives_context else None,
+        "create_engine_inspector": lambda _self: inspector_type(),
+    }
+    return restricted("ICudaEngine", body)
+
+
+def _context_type(recording: Recording, restricted: Restrict) -> type:
+    def new(self: Any) -> None:
+        self._addresses = {}
+        self._batch = 0
+
+    def set_shape(self: Any, name: str, shape: tuple[int, ...]) -> bool:
+        self._batch = shape[0]
+        return recording.profile[0][0] <= shape[0] <= recording.profile[2][0]
+
+    def run(self: Any, stream: int) -> bool:
+        assert stream in recording.cuda.streams
+        names = {mode: name for name, (mode, _, _) in recording.tensors.items()}
+        images = bytes(recording.cuda.memory[self._addresses[names["INPUT"]]])
+        size = len(images) // recording.profile[2][0] * self._batch
+        logits = recording.compute(images[:size], self._batch)
+        recording.cuda.memory[self._addresses[names["OUTPUT"]]][: len(logits)] = logits
+        recording.cuda.clock_ms += 0.5
+        return recording.runs
+
+    body = {
+        "__init__": new,
+        "set_input_shape": set_shape,
+        "set_tensor_address": lambda self, name, address: self._addresses.update({name: address}) or True,
+        "execute_async_v3": run,
+    }
+    return restricted("IExecutionContext", body)
+
+
+def _inspected(recording: Recording, inspector: Any, kind: Any) -> str:
+    assert inspector.execution_context is not None, "formats of dynamic shapes are unknown without a context"
+    assert kind.name == "JSON"
+    return recording.inspected
+
+
+def _member(kind: str, name: str) -> Any:
+    return getattr(getattr(sys.modules["tensorrt"], kind), name)
 
 
 def _nothing(_self: Any) -> None: ...

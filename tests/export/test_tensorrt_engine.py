@@ -1,6 +1,7 @@
 """One code path for six versions of TensorRT, each restricted to the members that it really has."""
 
 import ctypes
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from fednas.export import (
     onnx_from_module,
     tensorrt_status,
 )
+from fednas.export.board import cudart
+from fednas.export.board.timing_key import TimingKey, timing_cache_name
 
 
 @pytest.fixture
@@ -82,15 +85,29 @@ def test_settings_and_shapes(model: Path, monkeypatch: pytest.MonkeyPatch, versi
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_timing_cache_is_read_and_written(model: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     recording = install(monkeypatch, version)
-    cache = model.with_name("timing.cache")
-    options = EngineOptions(timing_cache=cache)
+    monkeypatch.setattr(cudart, "_open_cudart", lambda: recording.cuda)
+    options = EngineOptions(timing_caches=model.parent)
     engine_from_onnx(model, model.with_suffix(".plan"), options)
     assert recording.given_cache == b""
+    (cache,) = model.parent.glob("*.cache")
+    assert re.fullmatch(rf"timing-{re.escape(version)}-sm87-[0-9a-f]{{12}}\.cache", cache.name)
     engine_from_onnx(model, model.with_suffix(".plan"), options)
     assert recording.given_cache == b"new timings"
+    # Another optimisation level times other kernels, so it starts a cache of its own.
+    engine_from_onnx(model, model.with_suffix(".plan"), EngineOptions(timing_caches=model.parent, optimization_level=5))
+    assert recording.given_cache == b""
+    assert len(list(model.parent.glob("*.cache"))) == 2
     recording.cache_fits = False
     with pytest.raises(FednasError, match="belongs to another TensorRT version or GPU; delete it"):
         engine_from_onnx(model, model.with_suffix(".plan"), options)
+
+
+def test_every_part_of_the_key_names_another_cache() -> None:
+    key = TimingKey("10.3.0", "Orin", "8.7", "12.6", "12.6", 512, 3, "fp32", True)
+    others = [
+        key._replace(**{field: "other" if isinstance(value, str) else 7}) for field, value in key._asdict().items()
+    ]
+    assert len({timing_cache_name(each) for each in (key, *others)}) == 1 + len(others) == 10
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -107,9 +124,9 @@ def test_no_engine_is_an_error_and_writes_nothing(model: Path, monkeypatch: pyte
     recording = install(monkeypatch, version)
     recording.plan = None
     recording.log_on_build = ["Could not find any implementation for node Conv_0"]
-    cache = model.with_name("timing.cache")
+    monkeypatch.setattr(cudart, "_open_cudart", lambda: recording.cuda)
     with pytest.raises(FednasError, match=r"could not build an engine of .*any implementation for node Conv_0"):
-        engine_from_onnx(model, model.with_suffix(".plan"), EngineOptions(timing_cache=cache))
+        engine_from_onnx(model, model.with_suffix(".plan"), EngineOptions(timing_caches=model.parent))
     assert [path.name for path in model.parent.iterdir()] == ["model.onnx"]
 
 
@@ -121,7 +138,7 @@ def test_without_a_gpu_it_says_what_tensorrt_said(model: Path, monkeypatch: pyte
 
 def test_without_the_module_the_ways_out_are_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(FednasError, match=r"pip install 'fednas-export\[tensorrt\]'.*build_engine\.sh on the board"):
+    with pytest.raises(FednasError, match=r"pip install tensorrt.*build_engine\.sh on the board"):
         engine_from_onnx(model, model.with_suffix(".plan"))
 
 
