@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 from fednas.common import ContractError
 from fednas.latency_tables import BlockKind, BlockSpec, Shortcut
+from fednas.toolchain.measure import graphs
 from fednas.toolchain.measure.graphs import OPSET, input_shape, network_onnx, output_shape
 from fednas.toolchain.measure.sessions import TimedModel
 from fednas.toolchain.space import SearchSpace, blocks_of, distinct_blocks, largest_architecture
@@ -44,6 +45,7 @@ MAIN = {"Conv": 2, "Relu": 3, "Add": 1}
 )
 def test_a_block_has_the_operators_of_a_folded_subnet(spec: BlockSpec, operators: dict[str, int]) -> None:
     model = onnx.load_from_string(network_onnx([spec]))
+    onnx.checker.check_model(model, full_check=True)
     assert Counter(node.op_type for node in model.graph.node) == operators
     assert model.opset_import[0].version == OPSET
 
@@ -61,6 +63,27 @@ def test_weights_are_as_many_as_the_block_says_and_random(tiny_space: SearchSpac
     arrays = [numpy_helper.to_array(weight) for weight in model.graph.initializer]
     assert sum(array.size for array in arrays) == sum(spec.weights for spec in network)
     assert all(np.count_nonzero(array) == array.size for array in arrays)
+
+
+def test_a_weight_larger_than_the_pool_repeats_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "POOL_NUMBERS", 101)
+    graphs._pool.cache_clear()
+    spec = residual(Shortcut.PROJECTION, stride=2)
+    model = onnx.load_from_string(network_onnx([spec], seed=5))
+    graphs._pool.cache_clear()
+    onnx.checker.check_model(model, full_check=True)
+    first, _, second, *_ = (numpy_helper.to_array(weight).ravel() for weight in model.graph.initializer)
+    assert first[:101] == pytest.approx(first[101:202])
+    assert not np.allclose(first[:50] * 8.5, second[:50] * 12, rtol=0.1)
+
+
+def test_weights_have_the_usual_scale(tiny_space: SearchSpace) -> None:
+    network = blocks_of(tiny_space, largest_architecture(tiny_space))
+    model = onnx.load_from_string(network_onnx(network))
+    for weight in model.graph.initializer:
+        array = numpy_helper.to_array(weight)
+        if array.size > 1000:
+            assert array.std() == pytest.approx((2 / np.prod(array.shape[1:])) ** 0.5, rel=0.1)
 
 
 def test_a_residual_block_computes_relu_of_relu_plus_shortcut() -> None:
