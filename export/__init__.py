@@ -56,15 +56,6 @@ from fednas.export.runtime_files import (
     runner_for,
     runtime_files_from_onnx,
 )
-from fednas.export.runners_ncnn import NcnnRunner
-from fednas.export.runners_openvino import OpenVinoRunner
-from fednas.export.runtime_files import (
-    RUNTIME_PRECISIONS,
-    RuntimeFiles,
-    require_runtime_takes,
-    runner_for,
-    runtime_files_from_onnx,
-)
 from fednas.export.shipping import model_file_name, write_contents
 from fednas.export.tensorrt_engine import EngineFile, EngineOptions, engine_from_onnx
 from fednas.export.tensorrt_runner import TensorRTRunner
@@ -79,7 +70,6 @@ __all__ = [
     "INT8_METHOD",
     "MANIFEST_FILE",
     "OPSETS",
-    "RUNTIME_PRECISIONS",
     "RUNTIME_PRECISIONS",
     "TOLERANCES",
     "Accuracy",
@@ -105,9 +95,7 @@ __all__ = [
     "ModelInput",
     "ModelMetadata",
     "NcnnRunner",
-    "NcnnRunner",
     "OnnxFile",
-    "OpenVinoRunner",
     "OpenVinoRunner",
     "OrtRunner",
     "PairedDrop",
@@ -118,7 +106,6 @@ __all__ = [
     "Recalibration",
     "Report",
     "Runner",
-    "RuntimeFiles",
     "RuntimeFiles",
     "Search",
     "Shipment",
@@ -147,9 +134,6 @@ __all__ = [
     "random_inputs",
     "read_manifest",
     "read_onnx_file",
-    "require_runtime_takes",
-    "runner_for",
-    "runtime_files_from_onnx",
     "require_runtime_takes",
     "runner_for",
     "runtime_files_from_onnx",
