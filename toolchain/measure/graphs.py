@@ -82,7 +82,7 @@ class _Graph:
         count = math.prod(shape)
         values = self.pool[start : start + count]
         if len(values) < count:
-            values = np.resize(np.roll(self.pool, -start), count)
+            values = np.resize(self.pool, count)
         raw = (values * np.float32(math.sqrt(2 / fan_in))).tobytes()
         self.weights.append(TensorProto(dims=shape, data_type=TensorProto.FLOAT, name=name, raw_data=raw))
         return name
