@@ -16,8 +16,10 @@ from fednas.latency_tables.model import (
     ModelIdentity,
     require_fit,
 )
+from fednas.latency_tables.percentiles import readings_needed
 from fednas.latency_tables.table import (
     Calibration,
+    Energy,
     Interval,
     LatencyTable,
     Machine,
@@ -35,6 +37,7 @@ __all__ = [
     "BlockKind",
     "BlockSpec",
     "Calibration",
+    "Energy",
     "EstimatedLatencyModel",
     "Finding",
     "Interval",
@@ -55,6 +58,7 @@ __all__ = [
     "lint",
     "load_latency_model",
     "load_table",
+    "readings_needed",
     "require_fit",
     "save_table",
     "table_from_json",

@@ -128,7 +128,7 @@ class NetworkReading(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fingerprint of what measured. None: could not be read there."""
+    """Fingerprint of what measured, and the state it was in. None: could not be read there."""
 
     cpu_model: str
     architecture: str
@@ -139,8 +139,22 @@ class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory_bytes: int | None = None
     governor: str | None = None
     power_mode: str | None = None
+    """By its name, not by its number: the numbers differ from module to module."""
     current_mhz: Positive | None = None
+    """Mean of the usable cores' clocks at that moment."""
+    min_mhz: Positive | None = None
     max_mhz: Positive | None = None
+    """What the hardware can do."""
+    limit_mhz: Positive | None = None
+    """What it is allowed to do now; heat and power modes lower it."""
+    locked: bool | None = None
+    """Whether the clocks cannot move: lowest and highest allowed clock are one, or the governor is ``performance``."""
+    temperature_c: float | None = None
+    """Of the hottest thermal zone."""
+    throttle_events: Count | None = None
+    """Times that heat or low voltage has slowed the processor since it started, as far as the system counts them."""
+    capacities: tuple[int, ...] = ()
+    """Relative speeds of the usable cores where they are not all of one kind (big.LITTLE), without repetition."""
     python_version: str
     numpy_version: str
 
@@ -166,12 +180,52 @@ class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     load_before: NonNegative
     """Average number of running processes in the last minute."""
     load_after: NonNegative
+    build_s: NonNegative | None = None
+    """Making the models; not part of ``seconds``."""
+    load_s: NonNegative | None = None
+    """Loading them in the runtime, first run included; not part of ``seconds``."""
+    timer_share: Share | None = None
+    """Of the shortest reading that the clock itself is uncertain by, its own cost included."""
+    stops: Count = 0
+    """Readings during which the machine stood still: suspended, or a clock that jumped."""
+    outliers: Count = 0
+    """Readings more than ten standard deviations off their candidate's median; all are kept."""
+    others_cores: NonNegative | None = None
+    """Cores that other programs kept busy, on average."""
+    stolen: Share | None = None
+    """Of the time of all cores, what the host of a virtual machine took away."""
+    throttled: Share | None = None
+    """Of the session, during which the container's processor quota held this process back."""
+    clock_low_mhz: Positive | None = None
+    """Lowest of the clocks seen between readings; `Machine` holds those before and after."""
+    clock_high_mhz: Positive | None = None
+    hottest_c: float | None = None
     slowness: tuple[Positive, ...] = ()
     """How slow the machine was over the session, in equal parts of its readings; 1 is the session's median."""
     readings_sha256: str = ""
     """Of the file of raw readings that was written beside the table; empty: none was kept."""
     remarks: tuple[str, ...] = ()
     """What was wrong with the machine; not empty only in tables that were accepted all the same."""
+
+
+class Energy(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What running the reference network costs, by the machine's own power meter, in a stretch of its own."""
+
+    source: str
+    """What reported it, such as ``INA3221`` or ``RAPL``."""
+    rail: str
+    """What the figure includes: ``VDD_IN`` is a whole board, ``package-0`` a processor alone."""
+    busy_w: NonNegative
+    """Mean power while the reference network ran, again and again."""
+    idle_w: NonNegative
+    """Mean power just before, with nothing of ours running; not subtracted from ``busy_w``."""
+    busy_s: Positive
+    idle_s: Positive
+    inferences: AtLeastOne
+    millijoules: NonNegative
+    """For one batch through the reference network, idle power included."""
+    millijoules_above_idle: NonNegative
+    """The same with idle power subtracted; zero where the meter saw no difference."""
 
 
 class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -189,7 +243,12 @@ class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """UTC, ISO 8601."""
     tool_version: str
     machine: Machine
+    """Before the first reading."""
+    machine_after: Machine | None = None
+    """After the last one."""
     session: Session
+    energy: Energy | None = None
+    """None: nothing on this machine reports power."""
     calibration: Calibration = Calibration()
     interval: Interval | None = None
     """None: nothing says how wrong a prediction may be, so none is made."""
