@@ -12,6 +12,10 @@ from fednas.common import FednasError, convert, load_toml
 from fednas.toolchain.budgets.quantities import QUANTITIES, Quantity
 from fednas.toolchain.embedded import embedded_space_path
 
+EXAMPLE = 'schema = 1 [[budget]] name = "jetson" folder = "shipped/jetson" max_latency = "5ms"'
+"""On one line, for hints; each key stands on a line of its own in a file."""
+_SHOW_EXAMPLE = f"a file holds, line by line: {EXAMPLE}"
+
 LatencyBasis = Literal["measured", "predicted"]
 
 
@@ -83,9 +87,13 @@ class Budget:
 def load_budgets(path: Path) -> tuple[Budget, ...]:
     """Read a budgets file; paths in it are relative to its folder. Raises `FednasError` naming budget and key."""
     what = f"budgets file {path}"
-    form = load_toml(path, BudgetsForm, "budgets file")
+    try:
+        form = load_toml(path, BudgetsForm, "budgets file")
+    except FednasError as err:
+        missing = "missing key" in err.message
+        raise FednasError(err.message, hint=_SHOW_EXAMPLE if missing else err.hint) from err
     if not form.budget:
-        raise FednasError(f"{what} holds no budget", hint="add at least one [[budget]]")
+        raise FednasError(f"{what} holds no budget", hint=_SHOW_EXAMPLE)
     budgets: list[Budget] = []
     for number, raw in enumerate(form.budget, start=1):
         place = f"{what}, budget {raw.get('name', f'number {number}')!r}"

@@ -170,7 +170,9 @@ def _use_text(use: "LimitUse", status: str) -> str:
     """How much of a budget is used, and what more of it would bring."""
     from fednas.toolchain.search.request import format_quantity
 
-    text = f"{use.value / use.limit:.1%} of {format_quantity(use.quantity, use.limit)}"
+    share = use.value / use.limit
+    times = f"{share:.1%}" if share < 10 else f"{share:,.0f} times"  # a percentage of many digits says nothing
+    text = f"{times} of {format_quantity(use.quantity, use.limit)}"
     if use.next_better is not None:
         more = use.next_better.value - use.limit
         exact = use.quantity in ("macs", "params")
