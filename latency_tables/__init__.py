@@ -26,8 +26,11 @@ from fednas.latency_tables.table import (
     NetworkReading,
     Report,
     Session,
+    Source,
+    SpaceRecord,
     TableEntry,
     load_table,
+    readings_path,
     save_table,
     table_from_json,
 )
@@ -51,6 +54,8 @@ __all__ = [
     "Report",
     "Session",
     "Shortcut",
+    "Source",
+    "SpaceRecord",
     "TableEntry",
     "border_numbers",
     "contribution_ms",
@@ -60,6 +65,7 @@ __all__ = [
     "load_table",
     "readings_needed",
     "require_fit",
+    "readings_path",
     "save_table",
     "table_from_json",
 ]

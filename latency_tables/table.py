@@ -8,10 +8,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from fednas.common import ContractError, decode_json, encode_json, read_bytes, write_atomic
+from fednas.common import ContractError, FednasError, decode_json, encode_json, read_bytes, write_atomic
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
 
+SCHEMA = 1
 Origin = Literal["measured", "modelled", "estimated"]
+SpaceRecord = dict[str, bool | int | float | str | tuple[int | float, ...] | None]
+"""A search space as its own file has it: keys and values are for the toolchain to read."""
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -29,7 +32,7 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ValueError(f"{field} is {value}; it must be a finite number")
 
 
-class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """What one block costs, measured alone. The first seven fields are those of `BlockSpec`."""
 
     kind: BlockKind
@@ -48,6 +51,8 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
     spread: NonNegative
     """Standard error of the median as a share of it, from the readings' median absolute deviation."""
     origin: Origin
+    sources: tuple[Count, ...] = ()
+    """Of a merged table: the places in ``sources`` of the tables that it came from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -228,6 +233,20 @@ class Energy(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same with idle power subtracted; zero where the meter saw no difference."""
 
 
+class Source(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table that a merged one was made of: where and when its entries were measured."""
+
+    name: str
+    """Of its file."""
+    sha256: str
+    date: str
+    tool_version: str
+    machine: Machine
+    session: Session
+    speed: Positive
+    """What its readings were divided by, to bring them to the speed of the first source's session."""
+
+
 class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the blocks of a search space cost on one device."""
 
@@ -254,6 +273,10 @@ class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """None: nothing says how wrong a prediction may be, so none is made."""
     report: Report | None = None
     networks: tuple[NetworkReading, ...] = ()
+    space: SpaceRecord | None = None
+    """The search space that was profiled; None where it is not known, as in merged tables of several spaces."""
+    sources: tuple[Source, ...] = ()
+    """Of a merged table: what it was made of. ``session`` then holds the worst of theirs."""
     entries: tuple[TableEntry, ...]
 
     def __post_init__(self) -> None:
@@ -267,6 +290,8 @@ class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             seen.add(entry.spec)
         if any(place >= len(self.entries) for network in self.networks for place in network.blocks):
             raise ValueError("networks names a block that is not among the entries")
+        if any(place >= len(self.sources) for entry in self.entries for place in entry.sources):
+            raise ValueError("an entry names a source that is not among the sources")
 
     def to_json(self) -> str:
         """The content of the file."""
@@ -280,9 +305,37 @@ def load_table(path: Path) -> LatencyTable:
 
 def table_from_json(data: bytes | str, what: str) -> LatencyTable:
     """As `load_table`, from memory; ``what`` names the source in errors."""
+    _refuse_newer(data, what)
     return decode_json(data, LatencyTable, what)
 
 
 def save_table(table: LatencyTable, path: Path) -> None:
     """Write a table atomically; raises `FednasError` when the place is not writable."""
     write_atomic(path, table.to_json())
+
+
+def readings_path(table: Path) -> Path:
+    """Where the raw readings of a table are kept: beside it."""
+    return table.with_name(f"{table.name.removesuffix('.json')}.readings.jsonl")
+
+
+class _Version(msgspec.Struct):
+    """The two keys of any table, however new."""
+
+    schema: int = SCHEMA
+    tool_version: str = ""
+
+
+def _refuse_newer(data: bytes | str, what: str) -> None:
+    """Raise `FednasError` for a newer schema, before its new keys are complained about."""
+    try:
+        version = msgspec.json.decode(data, type=_Version)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return  # the whole decoding says what is wrong
+    if version.schema > SCHEMA:
+        writer = f" (fednas-export {version.tool_version})" if version.tool_version else ""
+        raise FednasError(
+            f"{what} has schema {version.schema}, made by a newer version of the tool{writer}; "
+            f"this one reads schema {SCHEMA}",
+            hint="upgrade with `pip install -U fednas-export`, or profile the device again with this version",
+        )

@@ -100,7 +100,7 @@ def edited(**changes: Any) -> str:
         (edited(batches=1), "unknown key 'batches'; did you mean batch"),
         (edited(entries__0__mean_ms=1.0), r"unknown key 'mean_ms'.*median_ms.*entries\[0\]"),
         (edited(device=None), "missing key device"),
-        (edited(schema=2), "key schema is 2"),
+        (edited(schema=0), "key schema is 0"),
         (edited(entries__0__median_ms="fast"), r"Expected float, got str.*entries\[0\]\.median_ms"),
         (edited(entries__1__median_ms=-1.0), r"Expected float > 0\.0.*entries\[1\]\.median_ms"),
         (edited(entries__1__median_ms=0), r"Expected float > 0\.0.*entries\[1\]\.median_ms"),
@@ -140,3 +140,20 @@ def test_infinite_values_are_refused() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FednasError, match=r"latency table .*none\.json does not exist"):
         load_table(tmp_path / "none.json")
+
+
+def test_a_table_of_a_newer_version_says_so_before_its_new_keys_are_complained_about() -> None:
+    newer = edited(schema=2, tool_version="9.1.0", thermal={"zones": 3})
+    with pytest.raises(FednasError, match=r"schema 2, made by a newer version of the tool \(fednas-export 9\.1\.0\)"):
+        table_from_json(newer, "latency table cpu.json")
+
+
+def test_the_search_space_survives_the_round_trip() -> None:
+    space = {"num_stages": 2, "width_multiplier_choices": (0.5, 1.0), "stage_downsample_factors": (1, 2)}
+    table = make_table(space=space)
+    assert table_from_json(table.to_json(), "table") == table
+
+
+def test_entries_of_a_merged_table_name_sources_that_exist() -> None:
+    with pytest.raises(ValueError, match="names a source that is not among the sources"):
+        make_table(entry(STEM, 1.0, sources=(0,)))

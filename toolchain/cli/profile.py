@@ -44,7 +44,7 @@ def profile(
     target = find_profile(device, profiles)
     measured_space = space_from(space, supernet)
     # Heavy from here on: the checks above answer at once.
-    from fednas.latency_tables import lint, save_table
+    from fednas.latency_tables import lint, readings_path, save_table
     from fednas.toolchain.measure import profile_space
 
     path = out or Path(f"{target.name}-{precision}.latency.json")
@@ -84,11 +84,6 @@ def profile(
     }
     checked = f"\n\n{findings_text(findings)}" if findings else ""
     emit(document, f"{summary_text(table)}\n{'table':<14} {path}, {len(table.entries)} blocks{checked}")
-
-
-def readings_path(table: Path) -> Path:
-    """Where the raw readings of a table are kept: beside it."""
-    return table.with_name(f"{table.name.removesuffix('.json')}.readings.jsonl")
 
 
 def _check_built(runtime: str, precision: str, plan: str, over: str) -> None:

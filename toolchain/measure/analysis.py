@@ -107,6 +107,7 @@ class Analysis:
             machine=collected.before,
             session=self._session(readings_sha256),
             calibration=fitted.calibration,
+            space=None if job.space is None else job.space.as_record(),
             entries=fitted.entries,
         )
         return self._with_its_error(bare, fitted)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fednas.latency_tables import Machine
 from fednas.toolchain.measure.journal import Reading
 from fednas.toolchain.measure.plan import Plan
+from fednas.toolchain.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class MeasuringJob:
     """Device time for the readings."""
     seed: int
     """Of weights, inputs and the order of the readings."""
+    space: SearchSpace | None = None
+    """What the plan was made of, for the table to keep."""
 
     def digest(self, runtime_version: str, machine: Machine) -> str:
         """Digest of what must be equal for readings to count together."""

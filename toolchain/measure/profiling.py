@@ -50,6 +50,7 @@ def profile_space(
         batch=batch,
         seconds=seconds,
         seed=seed,
+        space=space,
     )
     collected = collect_here(job, partial=partial, resume=resume, progress=progress)
     return table_of(collected, accept_unfit=accept_unfit, readings=partial)

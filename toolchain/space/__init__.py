@@ -10,7 +10,7 @@ from fednas.toolchain.space.architecture import (
 )
 from fednas.toolchain.space.architecture_file import read_architectures
 from fednas.toolchain.space.blocks import blocks_of, distinct_blocks
-from fednas.toolchain.space.search_space import Accounting, SearchSpace, load_space
+from fednas.toolchain.space.search_space import Accounting, SearchSpace, load_space, space_of_table
 
 __all__ = [
     "Accounting",
@@ -25,4 +25,5 @@ __all__ = [
     "load_space",
     "read_architectures",
     "smallest_architecture",
+    "space_of_table",
 ]

@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from fednas.common import FednasError, decode_json, encode_json, read_bytes
+from fednas.common import FednasError, convert, decode_json, encode_json, read_bytes
+from fednas.latency_tables import LatencyTable, SpaceRecord
 from fednas.toolchain.space.widths import block_side, round_channels, rounded_middle
 
 Accounting = Literal["network", "published"]
@@ -141,10 +142,21 @@ class SearchSpace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The space in the published field names."""
         return encode_json(self)
 
+    def as_record(self) -> SpaceRecord:
+        """The same as plain values, for a latency table to keep."""
+        return msgspec.convert(msgspec.to_builtins(self), SpaceRecord)
+
 
 def load_space(path: Path) -> SearchSpace:
     """Read a search space file; raises `FednasError` that names the key to mend."""
     return decode_json(read_bytes(path, "search space"), SearchSpace, f"search space {path}")
+
+
+def space_of_table(table: LatencyTable, what: str) -> SearchSpace | None:
+    """The space that a table was profiled for, if it says; raises `FednasError` where that is no valid space."""
+    if table.space is None:
+        return None
+    return convert(table.space, SearchSpace, f"{what}: space")
 
 
 def _bad(key: str, value: object, allowed: str) -> FednasError:
