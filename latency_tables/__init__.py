@@ -64,8 +64,8 @@ __all__ = [
     "load_latency_model",
     "load_table",
     "readings_needed",
-    "require_fit",
     "readings_path",
+    "require_fit",
     "save_table",
     "table_from_json",
 ]
