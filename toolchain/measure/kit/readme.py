@@ -1,0 +1,56 @@
+"""The README of a kit."""
+
+from fednas.toolchain.measure.kit.document import KitDocument
+
+_TEXT = """\
+# Latency kit for {device}
+
+{models} models to be timed on the board, {what}.
+The board needs no network and nothing installed beyond what it runs models with: Python 3.6 or later, and one of
+
+- numpy and onnxruntime,
+- the Python module tensorrt with CUDA (on a Jetson: apt's python3-libnvinfer),
+- the program trtexec (on a Jetson: /usr/src/tensorrt/bin/trtexec).
+
+Copy this folder to the board, then there:
+
+    cd {folder}
+    python3 measure.py --check     # what it would use, and why; measures nothing
+    python3 measure.py
+
+It takes about {minutes} of readings, and time to load or build the models on top. Stop it at any moment, run it
+again, and it goes on; at most the reading in progress is lost. Leave the board alone meanwhile. Nothing outside this
+folder is written and no setting of the board is changed: set power mode and clocks first, as they will be in use.
+
+When it is done, carry `results.json` home:
+
+    fednas-export profile import results.json
+
+Exit codes: 0 done; 1 something that you can mend, in one line; 5 nothing here can run the models.
+
+| file | what it is |
+| --- | --- |
+| `measure.py` | the script; `python3 measure.py --help` |
+| `job.json` | what is measured, with the SHA-256 of every model |
+| `models/` | ONNX files with random weights: they carry nothing of a trained network |
+| `readings.partial` | made on the board: every reading as it comes; what a second run goes on from |
+| `engines/` | made on the board with TensorRT: the engines, so that a second run need not build them again |
+| `results.json` | made on the board: what to carry home |
+
+Kit {kit}, written by fednas-export {tool_version}.
+"""
+
+
+def readme_text(document: KitDocument) -> str:
+    """Markdown."""
+    threads = f"{document.threads} thread{'s' * (document.threads != 1)}"
+    seconds = document.seconds
+    return _TEXT.format(
+        device=document.device,
+        models=len(document.models),
+        what=f"{document.runtime}, {document.precision}, batch {document.batch}, {threads}, plan {document.plan.name}",
+        folder="<this folder>",
+        minutes=f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes",
+        kit=document.kit,
+        tool_version=document.tool_version,
+    )

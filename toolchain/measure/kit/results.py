@@ -1,0 +1,221 @@
+"""What a kit brings home, read as what anybody may have edited."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import msgspec
+from msgspec import Meta
+
+from fednas.common import FednasError
+from fednas.latency_tables import Machine
+from fednas.toolchain.measure.job import Collected, MeasuringJob
+from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.kit.decoding import decode_hostile, read_limited
+from fednas.toolchain.measure.kit.document import (
+    AtLeastOne,
+    Count,
+    KitDocument,
+    Name,
+    Sha256,
+    Text,
+    check_document,
+    digest_of,
+)
+from fednas.toolchain.measure.plan import PLANS
+
+SCHEMA = 1
+LARGEST_RESULTS = 256 * 2**20
+"""Bytes, packed or unpacked."""
+NonNegative = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0)]
+Celsius = Annotated[float, Meta(ge=-100, le=300)]
+RUNTIMES = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "trtexec": "tensorrt"}
+"""What measured on the board, and the runtime that it is: trtexec is a program around TensorRT."""
+
+
+class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The board at one moment, as its own script read it; None: not readable there."""
+
+    cpu_model: Text
+    architecture: Text
+    operating_system: Text
+    cores: AtLeastOne
+    affinity: tuple[Count, ...]
+    memory_bytes: AtLeastOne | None
+    governor: Text | None
+    power_mode: Text | None
+    current_mhz: Positive | None
+    max_mhz: Positive | None
+    gpu_mhz: Positive | None
+    gpu: Text | None
+    board: Text | None
+    """Name of the board in its device tree."""
+    software: Text | None
+    """Of a Jetson: its L4T release."""
+    temperature_c: Celsius | None
+    """Of the hottest zone."""
+    zones_c: dict[Text, Celsius]
+    throttled: Count | None
+    """Counter of throttling events, or a Raspberry Pi's throttling flags as a number."""
+    power_w: NonNegative | None
+    power_source: Text | None
+    load: NonNegative
+    python_version: Text
+    numpy_version: Text | None
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was read cheaply between two rounds."""
+
+    group: Count
+    elapsed_s: NonNegative
+    temperature_c: Celsius | None
+    current_mhz: Positive | None
+    gpu_mhz: Positive | None
+    throttled: Count | None
+    power_w: NonNegative | None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that happened to the run."""
+
+    what: Text
+    seconds: float
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of ``results.json``."""
+
+    schema: int
+    sha256: Sha256
+    """Digest of all other keys."""
+    kit: Sha256
+    job: KitDocument
+    runtime: Name
+    runtime_version: Text
+    settings: dict[Text, Text]
+    """How the runtime was set, in its own words."""
+    seconds: Positive
+    """Asked on the board; the job's unless `--seconds` was given there."""
+    least_rounds: AtLeastOne
+    sittings: AtLeastOne
+    started: Text
+    date: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
+    before: BoardState
+    after: BoardState
+    moments: tuple[Moment, ...]
+    events: tuple[Event, ...]
+    readings: tuple[Reading, ...]
+    samples: tuple[tuple[Positive, ...], ...]
+    """Single runs behind each reading, in milliseconds, where the runtime reports them; else empty."""
+
+
+def read_results(path: Path, *, job: MeasuringJob | None = None, kit: KitDocument | None = None) -> Collected:
+    """The readings in ``path`` (a ``results.json`` of a kit, packed with gzip or not), checked for everything.
+
+    Args:
+        path: the file.
+        job: if given, the readings must be of exactly this job.
+        kit: if given, they must be of this kit, down to the last byte of its models.
+
+    Raises `FednasError` for anything that a kit's script does not write.
+    """
+    what = f"results {path}"
+    results = results_from_json(read_limited(path, "results", LARGEST_RESULTS), what)
+    if kit is not None and kit.kit != results.kit:
+        _refuse(what, f"belong to kit {results.kit[:12]}, not to {kit.kit[:12]}", "name the kit that was measured")
+    if job is not None and job != results.job.job():
+        _refuse(what, "belong to another job: another space, plan, runtime, batch or threads", "measure again")
+    return _collected(results)
+
+
+def results_from_json(content: bytes, what: str) -> Results:
+    """As `read_results`, from memory and without making a `Collected` of it."""
+    results, raw = decode_hostile(content, Results, what, SCHEMA)
+    if digest_of(raw, without="sha256") != results.sha256:
+        _refuse(what, "were edited or damaged: their content does not have the digest that they claim")
+    check_document(results.job, raw["job"], f"{what}, key job")
+    if results.job.kit != results.kit:
+        _refuse(what, "mix two kits: the job in them is not that of the kit that they name")
+    if results.job.plan.name not in PLANS:
+        _refuse(what, f"are of plan {results.job.plan.name!r}, which this version does not know")
+    if RUNTIMES.get(results.runtime) is None:
+        _refuse(what, f"were measured with {results.runtime!r}; known are {', '.join(RUNTIMES)}")
+    _check_readings(results, what)
+    return results
+
+
+def _refuse(what: str, problem: str, hint: str = "copy the file from the board again, or measure again") -> NoReturn:
+    raise FednasError(f"{what} {problem}", hint=hint)
+
+
+def _check_readings(results: Results, what: str) -> None:
+    """Every candidate often enough, in its one group, with the reference; every number possible."""
+    candidates = len(results.job.candidates)
+    counts: dict[tuple[int, int], int] = {}
+    last: dict[int, float] = {}
+    for number, reading in enumerate(results.readings, start=1):
+        if not 0 <= reading.candidate < candidates or not 0 <= reading.group < candidates:
+            _refuse(what, f"name a candidate or group that the job has not got (reading {number})")
+        if not _possible(reading, last.get(reading.group, 0.0)):
+            _refuse(what, f"hold an impossible time: {reading.latency_ms} ms (reading {number})")
+        last[reading.group] = reading.elapsed_s
+        place = (reading.group, reading.candidate)
+        counts[place] = counts.get(place, 0) + 1
+    _check_counts(counts, candidates, results.least_rounds, what)
+    if results.samples and len(results.samples) != len(results.readings):
+        _refuse(what, f"hold {len(results.samples)} sets of samples for {len(results.readings)} readings")
+
+
+def _possible(reading: Reading, before_s: float) -> bool:
+    if not (math.isfinite(reading.latency_ms) and math.isfinite(reading.elapsed_s)):
+        return False
+    return 0 < reading.latency_ms <= 1e3 * reading.elapsed_s and reading.elapsed_s >= before_s
+
+
+def _check_counts(counts: dict[tuple[int, int], int], candidates: int, least: int, what: str) -> None:
+    groups = sorted({group for group, _ in counts})
+    if groups != list(range(len(groups))) or not groups:
+        _refuse(what, "lack a group of readings")
+    if any((group, 0) not in counts for group in groups):
+        _refuse(what, "lack the reference network in a group")
+    seen = [candidate for group, candidate in counts if candidate != 0 or group == 0]
+    if len(seen) != len(set(seen)):
+        _refuse(what, "hold a candidate in two groups")
+    if missing := sorted(set(range(candidates)) - set(seen)):
+        _refuse(what, f"lack {len(missing)} of {candidates} candidates, candidate {missing[0]} for one")
+    if (fewest := min(counts.values())) < least:
+        _refuse(what, f"hold only {fewest} readings of a candidate, of at least {least}")
+
+
+def _collected(results: Results) -> Collected:
+    job = replace(results.job.job(), runtime=RUNTIMES[results.runtime], seconds=results.seconds)
+    return Collected(
+        job=job,
+        readings=results.readings,
+        runtime_version=results.runtime_version,
+        date=results.date,
+        before=_machine(results.before),
+        after=_machine(results.after),
+        load_before=results.before.load,
+        load_after=results.after.load,
+    )
+
+
+def _machine(state: BoardState) -> Machine:
+    return Machine(
+        cpu_model=state.cpu_model,
+        architecture=state.architecture,
+        operating_system=state.operating_system,
+        cores=state.cores,
+        affinity=state.affinity,
+        memory_bytes=state.memory_bytes,
+        governor=state.governor,
+        power_mode=state.power_mode,
+        current_mhz=state.current_mhz,
+        max_mhz=state.max_mhz,
+        python_version=state.python_version,
+        numpy_version=state.numpy_version or "none",
+    )
