@@ -146,7 +146,7 @@ class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     power_mode: str | None = None
     """By its name, not by its number: the numbers differ from module to module."""
     current_mhz: Positive | None = None
-    """Mean of the usable cores' clocks at that moment."""
+    """Highest of the usable cores' clocks at that moment."""
     min_mhz: Positive | None = None
     max_mhz: Positive | None = None
     """What the hardware can do."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fednas.latency_tables import Machine
+from fednas.toolchain.measure.conditions import Conditions
 from fednas.toolchain.measure.journal import Reading
 from fednas.toolchain.measure.plan import Plan
 from fednas.toolchain.space import SearchSpace
@@ -50,3 +51,4 @@ class Collected:
     after: Machine
     load_before: float
     load_after: float
+    conditions: Conditions = Conditions()

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fednas.toolchain.measure.conditions import Watch
 from fednas.toolchain.measure.environment import load_average, read_machine
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Journal
@@ -20,7 +21,9 @@ def collect_here(
     """
     before, load_before, version = read_machine(), load_average(), runtime_version()
     with Journal(partial, job=job.digest(version, before), resume=resume) as journal:
-        measure(job, journal, progress)
+        watch = Watch()
+        measure(job, journal, progress, watch=watch)
+        conditions = watch.conditions()
     return Collected(
         job=job,
         readings=journal.readings,
@@ -30,4 +33,5 @@ def collect_here(
         after=read_machine(),
         load_before=load_before,
         load_after=load_average(),
+        conditions=conditions,
     )

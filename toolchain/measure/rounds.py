@@ -1,4 +1,8 @@
-"""Timing many models in one sitting: interleaved in random order, round after round (field survey, rules 1-17)."""
+"""Timing many models in one sitting: interleaved in random order, round after round.
+
+Calls follow each other without pause (a closed loop): the figures are those of a processor that is kept awake.
+docs/measuring.md goes through the rules.
+"""
 
 import random
 import statistics
@@ -7,6 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
+from fednas.toolchain.measure.clock import Standstill, checked_reading, examine_clock
+from fednas.toolchain.measure.conditions import Watch
+from fednas.toolchain.measure.drift import REFERENCE
 from fednas.toolchain.measure.environment import interruptions
 from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.job import MeasuringJob
@@ -17,10 +24,12 @@ from fednas.toolchain.measure.sessions import TimedModel
 READING_MS = 0.1
 """A reading repeats its call until it takes about this long; the clock itself then stays below 0.1 % of it."""
 LEAST_ROUNDS = 9
+"""Seven readings pin the median at 99 % confidence (`readings_needed`); two more for those that are interrupted."""
 WARMING_CALLS = 2
 """Before each reading of several calls, so that the model's weights lie in the cache; one call otherwise."""
 GROUP_WEIGHTS = 128_000_000
 """Weights that are loaded at one time (four bytes each): the paper's space has 3 billion in its blocks."""
+WARM_WINDOW_MS = 10.0
 WARM_SHARE = 0.02
 WARM_LIMIT_S = 2.0
 
@@ -46,14 +55,18 @@ def groups_of(candidates: Sequence[Specs]) -> list[list[int]]:
     return [[0, *group] for group in groups]
 
 
-def measure(job: MeasuringJob, journal: Journal, progress: ReportProgress | None = None) -> None:
+def measure(
+    job: MeasuringJob, journal: Journal, progress: ReportProgress | None = None, *, watch: Watch | None = None
+) -> None:
     """Time all candidates until the job's seconds are used and each has `LEAST_ROUNDS` readings.
 
-    Candidate 0 is the reference. What the journal holds already counts.
+    Candidate 0 is the reference: it is loaded once and read in every round of every group. What the journal holds
+    already counts. ``watch`` is told how the machine was meanwhile.
     """
     candidates = job.plan.candidates
     groups = groups_of(candidates)
     weights = [sum(_expected_ms(candidates[index], job.batch) for index in group) for group in groups]
+    loader = _Loader(job, watch or Watch())
     finished_s = 0.0
     for number, group in enumerate(groups):
         seconds = job.seconds * weights[number] / sum(weights)
@@ -63,13 +76,13 @@ def measure(job: MeasuringJob, journal: Journal, progress: ReportProgress | None
         rounds = min(counts[index] for index in group)
         if spent_s < seconds or rounds < LEAST_ROUNDS:
             # No name holds the group: its models must be gone before the next ones are loaded.
-            _Group(number, group, job, journal).measure(seconds, spent_s, rounds, finished_s, progress)
+            _Group(number, group, loader, journal).measure(seconds, spent_s, rounds, finished_s, progress)
         finished_s += seconds
 
 
 def warm_up(model: TimedModel) -> None:
     """Call until three windows of calls in a row agree within 2 %, or two seconds have passed."""
-    calls = model.repetitions(10.0)
+    calls = model.repetitions(WARM_WINDOW_MS)
     windows: list[float] = []
     start = time.perf_counter()
     while time.perf_counter() - start < WARM_LIMIT_S:
@@ -79,47 +92,84 @@ def warm_up(model: TimedModel) -> None:
             return
 
 
+class _Loader:
+    """Makes and loads the models of a job, and keeps the reference, which every group needs."""
+
+    def __init__(self, job: MeasuringJob, watch: Watch) -> None:
+        self.job = job
+        self.watch = watch
+        clock = examine_clock()
+        self.reading_ms = clock.reading_ms(READING_MS)
+        # A reading of few calls may be a third shorter than wanted, by rounding.
+        watch.timer_share = clock.share(self.reading_ms * 2 / 3)
+        self._reference: TimedModel | None = None
+
+    def timed(self, index: int) -> TimedModel:
+        """The model of this candidate, loaded."""
+        if index != REFERENCE:
+            return self._load(index)
+        if self._reference is None:
+            self._reference = self._load(REFERENCE)
+        return self._reference
+
+    def _load(self, index: int) -> TimedModel:
+        specs, job = self.job.plan.candidates[index], self.job
+        start = time.perf_counter()
+        model = network_onnx(specs, batch=job.batch, seed=job.seed)
+        built = time.perf_counter()
+        shape = input_shape(specs, job.batch)
+        loaded = TimedModel(model, input_shape=shape, threads=job.threads, seed=job.seed)
+        self.watch.build_s += built - start
+        self.watch.load_s += time.perf_counter() - built
+        return loaded
+
+
 class _Group:
     """The loaded models of one group."""
 
-    def __init__(self, number: int, group: Sequence[int], job: MeasuringJob, journal: Journal) -> None:
+    def __init__(self, number: int, group: Sequence[int], loader: _Loader, journal: Journal) -> None:
         self._number = number
         self._group = list(group)
-        self._job = job
         self._journal = journal
-        self._models = {index: _timed(job.plan.candidates[index], job) for index in group}
+        self._seed = loader.job.seed
+        self._seconds = loader.job.seconds
+        self._watch = loader.watch
+        self._standstill = Standstill()
+        self._models = {index: loader.timed(index) for index in group}
         warm_up(self._models[group[0]])
-        self._times = {index: model.repetitions(READING_MS) for index, model in self._models.items()}
+        self._usual_ms = {index: model.usual_ms(loader.reading_ms) for index, model in self._models.items()}
+        self._times = {index: max(1, round(loader.reading_ms / usual)) for index, usual in self._usual_ms.items()}
 
     def measure(
         self, seconds: float, spent_s: float, rounds: int, finished_s: float, progress: ReportProgress | None
     ) -> None:
         """Rounds until this group's seconds and the least number of rounds are reached."""
         # A resumed run takes up with another order; the order need only be random.
-        rng = random.Random(f"{self._job.seed} {self._number} {rounds}")  # noqa: S311
+        rng = random.Random(f"{self._seed} {self._number} {rounds}")  # noqa: S311
         start = time.perf_counter() - spent_s
-        while time.perf_counter() - start < seconds or rounds < LEAST_ROUNDS:
+        elapsed_s = last_s = 0.0
+        # Half a round too many as often as half a round too few: the sum over groups meets the job's seconds.
+        while elapsed_s + last_s / 2 < seconds - spent_s or rounds < LEAST_ROUNDS:
             rng.shuffle(self._group)
             for index in self._group:
                 self._read(index, start)
             rounds += 1
+            self._watch.look()
+            now_s = time.perf_counter() - start - spent_s
+            elapsed_s, last_s = now_s, now_s - elapsed_s
             if progress is not None:
-                done = min(time.perf_counter() - start, seconds)
-                progress(finished_s + done, self._job.seconds, f"round {rounds}")
+                progress(finished_s + min(spent_s + elapsed_s, seconds), self._seconds, f"round {rounds}")
 
     def _read(self, index: int, start: float) -> None:
         model, times = self._models[index], self._times[index]
         model.call(WARMING_CALLS if times > 1 else 1)
         before = interruptions()
-        latency_ms = model.call(times)
+        latency_ms = checked_reading(model.call(times))
         interrupted = interruptions() > before
+        if self._standstill.happened(latency_ms, self._usual_ms[index]):
+            self._watch.stops += 1
+            interrupted = True
         self._journal.add(Reading(self._number, index, latency_ms, time.perf_counter() - start, interrupted))
-
-
-def _timed(specs: Specs, job: MeasuringJob) -> TimedModel:
-    model = network_onnx(specs, batch=job.batch, seed=job.seed)
-    shape = input_shape(specs, job.batch)
-    return TimedModel(model, input_shape=shape, threads=job.threads, seed=job.seed)
 
 
 def _expected_ms(specs: Specs, batch: int) -> float:

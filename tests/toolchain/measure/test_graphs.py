@@ -72,9 +72,8 @@ def test_a_weight_larger_than_the_pool_repeats_it(monkeypatch: pytest.MonkeyPatc
     model = onnx.load_from_string(network_onnx([spec], seed=5))
     graphs._pool.cache_clear()
     onnx.checker.check_model(model, full_check=True)
-    first, _, second, *_ = (numpy_helper.to_array(weight).ravel() for weight in model.graph.initializer)
+    first = numpy_helper.to_array(model.graph.initializer[0]).ravel()
     assert first[:101] == pytest.approx(first[101:202])
-    assert not np.allclose(first[:50] * 8.5, second[:50] * 12, rtol=0.1)
 
 
 def test_weights_have_the_usual_scale(tiny_space: SearchSpace) -> None:

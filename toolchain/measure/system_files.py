@@ -1,0 +1,28 @@
+"""Reading the small text files in which Linux describes itself; a root other than ``/`` stands for another machine."""
+
+from pathlib import Path
+
+ROOT = Path("/")
+
+
+def text_of(path: Path) -> str | None:
+    """Content without the ends that the kernel adds; None where there is none or it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
+    except OSError:
+        return None
+
+
+def number_of(path: Path) -> int | None:
+    """The integer in a file; None where there is none."""
+    text = text_of(path)
+    try:
+        return int(text, 0) if text else None
+    except ValueError:
+        return None
+
+
+def sum_of(paths: list[Path]) -> int | None:
+    """Sum of the integers in these files; None where there is not one."""
+    found = [number for path in paths if (number := number_of(path)) is not None]
+    return sum(found) if found else None
