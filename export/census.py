@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from fednas.export.evidence import Precision
 from fednas.export.onnx_file import load_checked_model
 from fednas.export.records import Record
+from fednas.export.uint8_input import NODE_PREFIX
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _NO_LAYERS = frozenset({QUANTIZE, DEQUANTIZE, "Cast"})
 """They change types; the work is done elsewhere."""
+_NORMALISING = frozenset({"Sub", "Mul"})
 _WEIGHTED = ("Conv", "Gemm")
 
 
@@ -115,8 +117,13 @@ class GraphView:
         )
 
     def layers(self) -> "Iterator[onnx.NodeProto]":
-        """The nodes that compute."""
-        return (node for node in self.nodes if node.op_type not in _NO_LAYERS)
+        """The nodes that compute, without the normalisation of pixels, which is float32 in every file."""
+        return (
+            node
+            for node in self.nodes
+            if node.op_type not in _NO_LAYERS
+            and not (node.op_type in _NORMALISING and node.name.startswith(NODE_PREFIX))
+        )
 
     def producer_kind(self, name: str) -> str:
         """Operator that makes a tensor; empty for weights and inputs."""

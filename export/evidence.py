@@ -1,6 +1,7 @@
 """Numeric proof: logits compared within a stated tolerance, accuracies with their intervals."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -126,6 +127,22 @@ def accuracy_of_logits(logits: "NDArray[np.floating]", labels: "NDArray[np.integ
     return accuracy_with_interval(int((logits.argmax(axis=1) == labels).sum()), len(labels))
 
 
+class Disagreement(Record, frozen=True, kw_only=True):
+    """Images on which source and artefact name two different classes."""
+
+    source: int
+    """Class that the source names, as a place in the labels."""
+    artefact: int
+    images: int
+
+
+def disagreements(source: "NDArray[np.floating]", artefact: "NDArray[np.floating]") -> tuple[Disagreement, ...]:
+    """Where the top classes of two arrays of logits (n, classes) differ, the most frequent pair first."""
+    pairs = Counter(zip(source.argmax(axis=1).tolist(), artefact.argmax(axis=1).tolist(), strict=True))
+    ranked = sorted(((n, pair) for pair, n in pairs.items() if pair[0] != pair[1]), key=lambda e: (-e[0], e[1]))
+    return tuple(Disagreement(source=a, artefact=b, images=n) for n, (a, b) in ranked)
+
+
 class ArtefactEvidence(Record, frozen=True, kw_only=True):
     """What running one artefact showed."""
 
@@ -137,6 +154,8 @@ class ArtefactEvidence(Record, frozen=True, kw_only=True):
     artefact_accuracy: Accuracy | None
     drop: PairedDrop | None = None
     """What accuracy it lost; null without labelled images."""
+    disagreements: tuple[Disagreement, ...] = ()
+    """The images on which the top classes differ; empty also in folders of versions that did not list them."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -152,23 +171,39 @@ class ArtefactEvidence(Record, frozen=True, kw_only=True):
 
 def verify_artefact(
     runner: Runner,
-    images: "NDArray[np.float32]",
+    images: "NDArray[np.generic]",
     source_logits: "NDArray[np.floating]",
     *,
     tolerance: Tolerance,
     labels: "NDArray[np.integer] | None" = None,
     max_accuracy_drop: float | None = None,
 ) -> ArtefactEvidence:
-    """Run ``images`` (n, channels, height, width; preprocessed) and compare with the logits of the source.
+    """Run ``images`` (n, channels, height, width), as the artefact reads them, and compare with its source.
 
     ``labels`` (n,) belong to real held-out images; without them no accuracy is claimed.
     ``max_accuracy_drop`` is the share of images that may be lost against the source.
     """
     logits = runner.infer_all(images)
+    return judge_logits(
+        runner.name, logits, source_logits, tolerance=tolerance, labels=labels, max_accuracy_drop=max_accuracy_drop
+    )
+
+
+def judge_logits(
+    runtime: str,
+    logits: "NDArray[np.floating]",
+    source_logits: "NDArray[np.floating]",
+    *,
+    tolerance: Tolerance,
+    labels: "NDArray[np.integer] | None" = None,
+    max_accuracy_drop: float | None = None,
+) -> ArtefactEvidence:
+    """As `verify_artefact`, of logits (n, classes) that ``runtime`` gave already."""
     return ArtefactEvidence(
-        runtime=runner.name,
+        runtime=runtime,
         parity=compare_logits(source_logits, logits, tolerance),
         source_accuracy=None if labels is None else accuracy_of_logits(source_logits, labels),
         artefact_accuracy=None if labels is None else accuracy_of_logits(logits, labels),
         drop=None if labels is None else paired_drop(source_logits, logits, labels, max_accuracy_drop),
+        disagreements=disagreements(source_logits, logits),
     )

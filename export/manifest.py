@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from fednas.common import ContractError
+from fednas.export.activation_memory import peak_activation_bytes
 from fednas.export.calibration import Calibration
 from fednas.export.census import Census, KeptLayer, census_of
 from fednas.export.evidence import ArtefactEvidence, Precision
-from fednas.export.onnx_file import OnnxFile
+from fednas.export.onnx_file import OnnxFile, load_checked_model
 from fednas.export.records import Record
 from fednas.profiles import DeviceProfile, installed_version
 
@@ -85,6 +86,13 @@ class Table(Record, frozen=True, kw_only=True):
     sha256: str | None
     """Null for an estimate, which has no file."""
     kind: Literal["measured", "estimate"]
+    device: str = ""
+    """Whose latencies it states; empty in folders of versions that did not say."""
+    runtime: str = ""
+    date: str = ""
+    """When it was measured; empty for an estimate."""
+    power_mode: str | None = None
+    """In which it was measured; null: not readable there, or an estimate, which assumes the highest clocks."""
 
 
 class PredictedLatency(Record, frozen=True, kw_only=True):
@@ -114,6 +122,8 @@ class MeasuredLatency(Record, frozen=True, kw_only=True):
     runtime: str
     machine: str
     """Fingerprint of the machine."""
+    power_mode: str | None = None
+    """Null: the machine does not say."""
 
 
 class Latency(Record, frozen=True, kw_only=True):
@@ -183,7 +193,7 @@ class Model(Record, frozen=True, kw_only=True):
     output_name: str
     evidence: ArtefactEvidence
     input_type: str = "float32"
-    """Of input and output."""
+    """``uint8`` where the file normalises pixels itself; else also that of the output."""
     census: Census | None = None
     """Null in folders of versions that took none."""
     kept_fp32: tuple[KeptLayer, ...] = ()
@@ -192,6 +202,8 @@ class Model(Record, frozen=True, kw_only=True):
     """Null for fp32, which needs none."""
     measured: MeasuredLatency | None = None
     """Null: not measured."""
+    peak_activation_bytes: int | None = None
+    """Largest sum of tensors alive at once for one image, weights not counted; null in folders that did not say."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -224,6 +236,7 @@ class Model(Record, frozen=True, kw_only=True):
             kept_fp32=kept_fp32,
             calibration=calibration,
             measured=measured,
+            peak_activation_bytes=peak_activation_bytes(load_checked_model(onnx_file.path)),
         )
 
 

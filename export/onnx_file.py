@@ -39,7 +39,7 @@ class OnnxFile:
     input_name: str
     output_name: str
     input_type: str
-    """numpy's name of the type of input and output, such as ``float32``."""
+    """numpy's name of the type of the input, such as ``float32``; but for ``uint8``, of the output too."""
     input_shape: tuple[int | str, ...]
     """A name for a dynamic dimension."""
     output_shape: tuple[int | str, ...]

@@ -27,6 +27,8 @@ class Runner(ABC):
         self.input_shape: tuple[int, int, int] = (0, 0, 0)
         """(channels, height, width) of one image; known once entered."""
         self.classes = 0
+        self.input_type = "float32"
+        """What `infer` takes, ``float32`` or ``uint8``; known once entered."""
         self._open = False
 
     def __enter__(self) -> Self:
@@ -60,11 +62,11 @@ class Runner(ABC):
         """Free what `_load` took."""
 
     @abstractmethod
-    def _infer(self, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    def _infer(self, images: "NDArray[Any]") -> "NDArray[np.float32]":
         """Logits (n, classes), in memory that no later call reuses."""
 
-    def infer(self, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
-        """Logits (n, classes) of ``images`` (n, channels, height, width), which must be float32.
+    def infer(self, images: "NDArray[Any]") -> "NDArray[np.float32]":
+        """Logits (n, classes) of ``images`` (n, channels, height, width), which must be of the ``input_type``.
 
         Raises `FednasError` for other shapes or types.
         """
@@ -72,16 +74,16 @@ class Runner(ABC):
 
         if not self._open:
             raise ContractError("a runner must be entered before it infers")
-        if images.dtype != np.float32 or images.shape[1:] != self.input_shape or len(images) < 1:
+        if images.dtype.name != self.input_type or images.shape[1:] != self.input_shape or len(images) < 1:
             came = f"images of shape {images.shape} and type {images.dtype}"
-            raise FednasError(f"{came} do not fit the model, which takes (n, {self.input_shape}) float32")
+            raise FednasError(f"{came} do not fit the model, which takes (n, {self.input_shape}) {self.input_type}")
         logits = self._infer(np.ascontiguousarray(images))
         if logits.shape != (len(images), self.classes):
             wanted = (len(images), self.classes)
             raise FednasError(f"model {self.path} gave logits of shape {logits.shape} instead of {wanted}")
         return logits
 
-    def infer_all(self, images: "NDArray[np.float32]", batch_size: int = BATCH_SIZE) -> "NDArray[np.float32]":
+    def infer_all(self, images: "NDArray[Any]", batch_size: int = BATCH_SIZE) -> "NDArray[np.float32]":
         """As `infer`, in batches, so that any number of images fits in memory."""
         import numpy as np
 
@@ -119,6 +121,7 @@ class OrtRunner(Runner):
         used = self._session.get_providers()
         if used[0] != self._provider:
             raise FednasError(f"onnxruntime fell back to {used[0]} although {self._provider} was asked for")
+        self.input_type = "uint8" if facts.input_type == "uint8" else "float32"
         return facts.image_shape, facts.classes
 
     def _new_session(self) -> Any:
@@ -139,7 +142,7 @@ class OrtRunner(Runner):
     def _unload(self) -> None:
         self._session = None
 
-    def _infer(self, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    def _infer(self, images: "NDArray[Any]") -> "NDArray[np.float32]":
         import numpy as np
 
         entry = self._session.get_inputs()[0]

@@ -4,7 +4,7 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fednas.common import ContractError, FednasError, read_bytes, write_atomic
 
@@ -21,16 +21,18 @@ NO_LABEL = -1
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Vectors:
-    """Some preprocessed inputs with the source network's logits."""
+    """Some inputs with the source network's logits."""
 
-    inputs: "NDArray[np.float32]"
-    """(n, channels, height, width)."""
+    inputs: "NDArray[Any]"
+    """(n, channels, height, width), float32 or uint8: as the model file reads them."""
     logits: "NDArray[np.float32]"
     """(n, classes), computed by the source network, not by the artefact."""
     labels: "NDArray[np.int64]"
     """(n,) true classes, or `NO_LABEL` everywhere for random inputs."""
 
     def __post_init__(self) -> None:
+        if self.inputs.dtype.name not in ("float32", "uint8"):
+            raise ContractError(f"test vectors of type {self.inputs.dtype}")
         if not len(self.inputs) == len(self.logits) == len(self.labels) or len(self.inputs) < 1:
             raise ContractError("test vectors need as many logits and labels as inputs, and at least one")
 
@@ -61,7 +63,7 @@ def write_vectors(vectors: Vectors, path: Path) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        inputs=vectors.inputs.astype(np.float32),
+        inputs=vectors.inputs,
         logits=vectors.logits.astype(np.float32),
         labels=vectors.labels.astype(np.int64),
     )
@@ -83,7 +85,8 @@ def read_vectors(path: Path) -> Vectors:
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, MemoryError) as err:
         raise FednasError(f"test vectors {path} cannot be read: {err}", hint="export the folder again") from err
     kinds = {name: (array.dtype.name, array.ndim) for name, array in found.items()}
-    wanted = {"inputs": ("float32", 4), "labels": ("int64", 1), "logits": ("float32", 2)}
+    input_kind = ("uint8", 4) if kinds.get("inputs") == ("uint8", 4) else ("float32", 4)
+    wanted = {"inputs": input_kind, "labels": ("int64", 1), "logits": ("float32", 2)}
     if kinds != wanted or len({len(array) for array in found.values()}) != 1 or len(found["labels"]) < 1:
         raise FednasError(f"test vectors {path} hold {kinds}, not {wanted} of equal length")
     return Vectors(inputs=found["inputs"], logits=found["logits"], labels=found["labels"])
