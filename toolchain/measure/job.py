@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fednas.latency_tables import Machine
 from fednas.toolchain.measure.conditions import Conditions
@@ -51,4 +51,4 @@ class Collected:
     after: Machine
     load_before: float
     load_after: float
-    conditions: Conditions = Conditions()
+    conditions: Conditions = field(default_factory=Conditions)

@@ -1,10 +1,11 @@
 """The raw readings of a run, written as they come, so that a killed run goes on where it stopped."""
 
 import json
-from collections.abc import Sequence
+import math
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -35,7 +36,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Journal:
-    """A file with one line for each reading, unbuffered: a kill loses at most the reading in progress.
+    """A file with one line for each reading, unbuffered: a kill or a full disk loses at most one reading.
 
     Use as a context manager. Without a path the readings are only kept in memory.
     """
@@ -43,24 +44,33 @@ class Journal:
     def __init__(self, path: Path | None, *, job: str, resume: bool) -> None:
         """Raises `FednasError` if there is nothing to resume, it belongs to another job, or another run writes it."""
         self.readings: list[Reading] = []
-        self._stream: BinaryIO | None = None
+        self._stream: FileIO | None = None
         if path is None:
             return
+        self._path = path
         stream = _open_alone(path, "r+b" if resume else "ab")
         try:
             if resume:
-                self.readings = _read(path, job)
-            _restart(stream, path, job, self.readings)
+                self.readings, whole = _read(path, job)
+                # A killed run may have left half a line at the end; what is whole stays untouched.
+                stream.truncate(whole)
+                stream.seek(whole)
+            else:
+                stream.truncate(0)
+                _write(stream, msgspec.json.encode(_Header(schema=1, job=job)) + b"\n", path)
+        except OSError as err:
+            stream.close()
+            raise _not_writable(path, err) from err
         except BaseException:
             stream.close()
             raise
         self._stream = stream
 
     def add(self, reading: Reading) -> None:
-        """Keep a reading."""
-        self.readings.append(reading)
+        """Keep a reading; raises `FednasError` when the disk is full, with all earlier ones kept."""
         if self._stream is not None:
-            self._stream.write(_line(reading))
+            _write(self._stream, _line(reading), self._path)
+        self.readings.append(reading)
 
     def __enter__(self) -> "Journal":
         return self
@@ -72,7 +82,7 @@ class Journal:
             self._stream.close()
 
 
-def _open_alone(path: Path, mode: Literal["r+b", "ab"]) -> BinaryIO:
+def _open_alone(path: Path, mode: Literal["r+b", "ab"]) -> FileIO:
     """Open for writing, unbuffered, and hold a lock that ends with the process; an existing file stays as it is."""
     try:
         stream = path.open(mode, buffering=0)
@@ -89,15 +99,15 @@ def _open_alone(path: Path, mode: Literal["r+b", "ab"]) -> BinaryIO:
     return stream
 
 
-def _restart(stream: BinaryIO, path: Path, job: str, readings: Sequence[Reading]) -> None:
-    # Written anew even when resuming: this drops the torn last line of a killed run.
-    header = msgspec.json.encode(_Header(schema=1, job=job)) + b"\n"
+def _write(stream: FileIO, line: bytes, path: Path) -> None:
+    """Write all of it: a disk that fills up takes a part first and fails at the next attempt."""
+    done = 0
     try:
-        stream.seek(0)
-        stream.truncate()
-        stream.write(header + b"".join(map(_line, readings)))
+        while done < len(line):
+            done += stream.write(line[done:]) or 0
     except OSError as err:
-        raise _not_writable(path, err) from err
+        message = f"partial results {path} cannot be written: {err.strerror or err}; the readings so far are kept"
+        raise FednasError(message, hint="free some space, then go on with --resume") from err
 
 
 def _not_writable(path: Path, err: OSError) -> FednasError:
@@ -110,12 +120,14 @@ def _line(reading: Reading) -> bytes:
     return f"[{reading.group},{reading.candidate},{numbers}]\n".encode()
 
 
-def _read(path: Path, job: str) -> list[Reading]:
-    first, _, rest = read_bytes(path, "partial results").partition(b"\n")
+def _read(path: Path, job: str) -> tuple[list[Reading], int]:
+    """The readings, and how many bytes of the file are whole lines."""
+    data = read_bytes(path, "partial results")
+    # The last line may be torn: only what ends in a line break was fully written.
+    first, *lines = data[: data.rfind(b"\n") + 1].split(b"\n")
     try:
         header = msgspec.json.decode(first, type=_Header)
-        # The last line may be torn: only what ends in a line break was fully written.
-        readings = [msgspec.convert(json.loads(line), Reading) for line in rest.split(b"\n")[:-1]]
+        readings = [_checked(msgspec.convert(json.loads(line), Reading)) for line in lines[:-1]]
     except (msgspec.MsgspecError, ValueError) as err:
         raise FednasError(f"partial results {path} are damaged: {err}", hint="start again without --resume") from err
     if header.job != job:
@@ -123,4 +135,13 @@ def _read(path: Path, job: str) -> list[Reading]:
             f"partial results {path} belong to another job: another space, machine, runtime, batch or threads",
             hint="start again without --resume, or give the --out of that job",
         )
-    return readings
+    return readings, data.rfind(b"\n") + 1
+
+
+def _checked(reading: Reading) -> Reading:
+    numbers = (reading.latency_ms, reading.elapsed_s)
+    if min(reading.group, reading.candidate, *numbers) < 0 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{list(reading)} is not a reading")
+    if reading.latency_ms == 0:
+        raise ValueError("a reading of 0 ms")
+    return reading

@@ -1,5 +1,8 @@
 """Readings survive a kill."""
 
+import resource
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,14 @@ from fednas.common import FednasError
 from fednas.toolchain.measure.journal import Journal, Reading
 
 FIRST, SECOND = Reading(0, 3, 0.25, 1.5, False), Reading(0, 4, 1.25e-5, 1.75, True)
+
+WORTHLESS = [
+    b"[0,1,NaN,1.0,false]\n",
+    b"[0,1,Infinity,1.0,false]\n",
+    b"[0,1,0.0,1.0,false]\n",
+    b"[0,1,-1.0,1.0,false]\n",
+    b"[0,-1,1.0,1.0,false]\n",
+]
 
 
 @pytest.fixture
@@ -41,6 +52,38 @@ def test_a_torn_last_line_costs_one_reading(path: Path, torn: int) -> None:
     assert resumed(path) == [FIRST]
 
 
+def test_a_kill_at_any_byte_keeps_every_whole_line(path: Path) -> None:
+    whole = path.read_bytes()
+    header = whole.index(b"\n") + 1
+    for size in range(header, len(whole) + 1):
+        path.write_bytes(whole[:size])
+        kept = resumed(path)
+        assert kept == [FIRST, SECOND][: whole[header:size].count(b"\n")]
+        # What is whole is not even rewritten, so a kill while resuming loses nothing either.
+        assert path.read_bytes() == whole[: whole.rindex(b"\n", 0, size) + 1]
+
+
+@pytest.fixture
+def small_disk(path: Path) -> Iterator[None]:
+    """No file may grow beyond ten bytes more than the journal has: writing stops in the middle of a line."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, old[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_one_line_and_loses_one_reading(path: Path, small_disk: None) -> None:
+    with (
+        Journal(path, job="a", resume=True) as journal,
+        pytest.raises(FednasError, match=r"cannot be written: .*; the readings so far are kept; free .*--resume"),
+    ):
+        journal.add(FIRST)
+    assert not path.read_bytes().endswith(b"\n")
+    assert resumed(path) == [FIRST, SECOND]
+
+
 def test_going_on_appends(path: Path) -> None:
     with Journal(path, job="a", resume=True) as journal:
         journal.add(FIRST)
@@ -53,7 +96,7 @@ def test_another_job_is_refused_and_its_readings_stay(path: Path) -> None:
     assert resumed(path) == [FIRST, SECOND]
 
 
-@pytest.mark.parametrize("line", [b"[0,1,-]\n", b"[0,1]\n", b'["a",1,2.0,3.0,false]\n', b"{}\n"])
+@pytest.mark.parametrize("line", [b"[0,1,-]\n", b"[0,1]\n", b'["a",1,2.0,3.0,false]\n', b"{}\n", *WORTHLESS])
 def test_damage_is_said(path: Path, line: bytes) -> None:
     path.write_bytes(path.read_bytes() + line)
     with pytest.raises(FednasError, match="are damaged"):
