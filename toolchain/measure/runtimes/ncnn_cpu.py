@@ -1,0 +1,93 @@
+"""ncnn on the processor."""
+
+import importlib.util
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fednas.common import FednasError
+from fednas.export import Precision
+from fednas.export.ncnn_file import (
+    EXTRA,
+    PARAM_SUFFIX,
+    WEIGHTS_SUFFIX,
+    converted,
+    loaded_net,
+    ncnn_version,
+    pnnx_installed,
+    run_net,
+)
+from fednas.toolchain.measure.runtimes.base import LoadOrder, TimedModel, TimingRuntime, WallClockModel, random_input
+from fednas.toolchain.measure.runtimes.onnx_input import onnx_model_for
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class NcnnModel(WallClockModel):
+    """A network that was converted by pnnx; each call makes an extractor, as every user of ncnn must."""
+
+    def __init__(self, model: bytes | Path, input_shape: tuple[int, ...], threads: int, seed: int) -> None:
+        # Another shape would not be refused by ncnn: it would read beyond its memory.
+        proto = onnx_model_for(model, input_shape)
+        param, weights = converted(proto.SerializeToString(), input_shape)
+        with tempfile.TemporaryDirectory(prefix="fednas-ncnn-") as name:
+            path = Path(name) / f"model{PARAM_SUFFIX}"
+            path.write_bytes(param)
+            path.with_name(f"model{WEIGHTS_SUFFIX}").write_bytes(weights)
+            self._net: Any = loaded_net(path, threads=threads)
+        # ncnn reads this very memory.
+        self._image = random_input(input_shape, seed)[0]
+        self._result: Any = None
+        super().__init__(self._run_net)
+        self._run_net()
+
+    def _run_net(self) -> None:
+        self._result = run_net(self._net, self._image)
+
+    @property
+    def threads(self) -> int:
+        """As the network's options say."""
+        return int(self._net.opt.num_threads)
+
+    def _last_output(self) -> "NDArray[np.float32]":
+        import numpy as np
+
+        return np.array(self._result, dtype=np.float32)[None]
+
+    def _release(self) -> None:
+        super()._release()
+        self._result = None
+        self._net = None
+
+
+class NcnnCpu(TimingRuntime):
+    """ncnn in fp32: a number of threads, no half-precision or bfloat storage, no Vulkan."""
+
+    name: ClassVar[str] = "ncnn"
+    title: ClassVar[str] = "ncnn on the processor"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    evidence: ClassVar[str] = "run on x86-64 by the tests"
+
+    def require(self) -> None:
+        """Look for the runtime and its converter."""
+        missing = [] if importlib.util.find_spec("ncnn") is not None else ["ncnn"]
+        missing += [] if pnnx_installed() else ["pnnx"]
+        if missing:
+            hint = f"pip install 'fednas-export[{EXTRA}]'"
+            raise FednasError(
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed", hint=hint
+            )
+
+    def version(self) -> str:
+        """Of the package."""
+        return ncnn_version()
+
+    def _load(self, order: LoadOrder) -> TimedModel:
+        if order.input_shape[0] != 1:
+            raise FednasError(
+                f"ncnn takes one image at a time, so a batch of {order.input_shape[0]} cannot be timed",
+                hint="use --batch 1",
+            )
+        return NcnnModel(order.model, order.input_shape, order.threads, order.seed)

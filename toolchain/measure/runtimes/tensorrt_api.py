@@ -1,0 +1,127 @@
+"""TensorRT through its Python module: the engine is built here and timed by CUDA events.
+
+Contract-tested against the recorded interfaces of TensorRT 8.6 to 11.4; never run on TensorRT itself.
+"""
+
+import importlib
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from fednas.common import FednasError, write_atomic
+from fednas.export import BatchRange, EngineOptions, Precision, engine_from_onnx, tensorrt_status
+from fednas.export.board.cudart import CudaRuntime
+from fednas.export.board.trt_session import EngineSession
+from fednas.export.tensorrt_engine import board_problems
+from fednas.toolchain.measure.runtimes.base import (
+    NANOSECONDS_PER_MS,
+    DeviceReading,
+    DeviceTimedModel,
+    LoadOrder,
+    TimedModel,
+    TimingRuntime,
+    random_input,
+)
+from fednas.toolchain.measure.runtimes.onnx_input import onnx_model_for
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class _TimedSession(EngineSession):
+    """An engine whose input is put in place once."""
+
+    def put(self, images: bytes, batch: int) -> None:
+        """Copy the input to the device."""
+        self._set_batch(batch)
+        self._cuda.copy_to_device(self._buffers[0], images)
+
+    def fetch(self, batch: int) -> bytes:
+        """Copy the last output from the device."""
+        return self._cuda.copy_to_host(self._buffers[1], batch * self._output_size)
+
+    def read(self, times: int) -> DeviceReading:
+        """Enqueue ``times`` runs between two events."""
+        start_event, end_event = self._events
+        self._cuda.synchronize(self._stream)
+        self._cuda.record(start_event, self._stream)
+        start = time.perf_counter_ns()
+        for _ in range(times):
+            self._enqueue()
+        enqueue_ms = (time.perf_counter_ns() - start) / (times * NANOSECONDS_PER_MS)
+        self._cuda.record(end_event, self._stream)
+        return DeviceReading(gpu_ms=self._cuda.elapsed_ms(start_event, end_event) / times, enqueue_ms=enqueue_ms)
+
+
+class TensorRTModel(DeviceTimedModel):
+    """An engine with its input on the GPU; runs are enqueued one by one, without a CUDA graph."""
+
+    def __init__(self, plan: bytes, input_shape: tuple[int, ...], seed: int, cuda: CudaRuntime | None = None) -> None:
+        super().__init__()
+        self._batch = input_shape[0]
+        with board_problems():
+            self._session = _TimedSession(plan, cuda)
+        try:
+            images = random_input(input_shape, seed).astype(self._session.input_type)
+            with board_problems():
+                self._session.put(images.tobytes(), self._batch)
+                self._session.read(1)
+        except BaseException:
+            self._session.close()
+            raise
+
+    def _read(self, times: int) -> DeviceReading:
+        with board_problems():
+            return self._session.read(times)
+
+    def _last_output(self) -> "NDArray[np.float32]":
+        import numpy as np
+
+        with board_problems():
+            raw = self._session.fetch(self._batch)
+        logits = np.frombuffer(raw, self._session.output_type)
+        return logits.reshape(self._batch, self._session.classes).astype(np.float32)
+
+    def _release(self) -> None:
+        self._session.close()
+
+
+class TensorRTApi(TimingRuntime):
+    """The Python module of TensorRT 8.6 to 11; TF32 as TensorRT has it by default, that is on."""
+
+    name: ClassVar[str] = "tensorrt"
+    title: ClassVar[str] = "TensorRT, Python module"
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
+    on_gpu: ClassVar[bool] = True
+    networks_only: ClassVar[bool] = True
+    evidence: ClassVar[str] = "contract-tested against the interfaces of TensorRT 8.6 to 11.4; never run on TensorRT"
+
+    def require(self) -> None:
+        """Look for the module and for a GPU."""
+        status = tensorrt_status()
+        if not status.can_build:
+            raise FednasError(
+                " ".join(status.reasons).rstrip("."),
+                hint="pip install 'fednas-export[tensorrt]' on a machine with an NVIDIA GPU",
+            )
+
+    def version(self) -> str:
+        """Of the module."""
+        self.require()
+        return str(importlib.import_module("tensorrt").__version__)
+
+    def _load(self, order: LoadOrder) -> TimedModel:
+        proto = onnx_model_for(order.model, order.input_shape)
+        batch = order.input_shape[0]
+        options = EngineOptions(
+            precision=order.precision,
+            batches=BatchRange(smallest=batch, tuned=batch, largest=batch),
+            optimization_level=3,
+        )
+        with tempfile.TemporaryDirectory(prefix="fednas-tensorrt-") as name:
+            onnx_path, plan_path = Path(name) / "model.onnx", Path(name) / "model.plan"
+            write_atomic(onnx_path, proto.SerializeToString())
+            engine_from_onnx(onnx_path, plan_path, options)
+            return TensorRTModel(plan_path.read_bytes(), order.input_shape, order.seed)
