@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from fednas.latency_tables import (
     BlockSpec,
     Calibration,
     LatencyTable,
-    Machine,
     MeasuredLatencyModel,
     NetworkReading,
     Session,
@@ -25,17 +25,15 @@ from fednas.toolchain.measure.calibration import (
 from fednas.toolchain.measure.drift import REFERENCE
 from fednas.toolchain.measure.job import Collected
 from fednas.toolchain.measure.journal import Reading
-from fednas.toolchain.measure.levels import Level, correct, levels_of
+from fednas.toolchain.measure.levels import Level, correct, levels_of, outliers
 from fednas.toolchain.measure.plan import Plan, Specs
+from fednas.toolchain.measure.unfit import interrupted_share, launch_bound, remarks_on
 
-UNFIT_REPEATABILITY = 0.05
-"""Two halves of one session that differ by more than this say that the machine cannot be trusted to 5 %."""
-UNFIT_DRIFT = 2.0
-"""Ratio of the slowest to the fastest moments (95th to 5th percentile) that correction is not trusted with."""
-UNFIT_INTERRUPTED = 0.25
-"""Share of readings during which the system ran another program on our core."""
 CURVE_POINTS = 100
 """Of the drift over the session, as the table keeps it."""
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +74,18 @@ class Analysis:
         low, high = np.quantile(self._corrected.slowness, (0.05, 0.95))
         return float(low), float(high)
 
-    def remarks(self) -> tuple[str, ...]:
-        """What speaks against trusting these readings; empty if the machine was fit to measure."""
-        low, high = self.drift
-        found = _changes(self.collected.before, self.collected.after)
-        if self.repeatability > UNFIT_REPEATABILITY:
-            found.append(
-                f"the same networks repeat only to {self.repeatability:.1%} within the session "
-                f"(limit {UNFIT_REPEATABILITY:.0%})"
-            )
-        if (share := _interrupted(self.collected.readings)) > UNFIT_INTERRUPTED:
-            found.append(f"other programs took the core during {share:.0%} of the readings")
-        if high / low > UNFIT_DRIFT:
-            found.append(f"its speed varies by a factor of {high / low:.1f} (limit {UNFIT_DRIFT:.0f})")
-        return tuple(found)
+    @property
+    def halves(self) -> float:
+        """Median of the reference network in the second half of the session over the first."""
+        import numpy as np
+
+        first, second = np.array_split(self._reference_ms(), 2)
+        return float(np.median(second) / np.median(first))
+
+    def _reference_ms(self) -> "np.ndarray[Any, Any]":
+        import numpy as np
+
+        return np.array([r.latency_ms for r in self.collected.readings if r.candidate == REFERENCE])
 
     def table(self, *, readings_sha256: str = "") -> LatencyTable:
         """The finished table, remarks included."""
@@ -105,12 +101,13 @@ class Analysis:
             date=collected.date,
             tool_version=version("fednas-export"),
             machine=collected.before,
+            machine_after=collected.after,
             session=self._session(readings_sha256),
             calibration=fitted.calibration,
             space=None if job.space is None else job.space.as_record(),
             entries=fitted.entries,
         )
-        return self._with_its_error(bare, fitted)
+        return _with_signal_checked(self._with_its_error(bare, fitted))
 
     def _with_its_error(self, bare: LatencyTable, fitted: Fitted) -> LatencyTable:
         import msgspec
@@ -151,28 +148,37 @@ class Analysis:
     def _session(self, readings_sha256: str) -> Session:
         import numpy as np
 
-        collected = self.collected
-        reference = np.array([r.latency_ms for r in collected.readings if r.candidate == REFERENCE])
-        first, second = np.array_split(reference, 2)
+        collected, conditions = self.collected, self.collected.conditions
         low, high = self.drift
-        p10, median, p90 = (float(value) for value in np.quantile(reference, (0.1, 0.5, 0.9)))
+        p10, median, p90 = (float(value) for value in np.quantile(self._reference_ms(), (0.1, 0.5, 0.9)))
         parts = np.array_split(self._corrected.slowness, min(CURVE_POINTS, len(self._corrected.slowness)))
         return Session(
             plan=collected.job.plan.name,
             seconds=round(_seconds(collected.readings), 2),
             readings=len(collected.readings),
-            interrupted=round(_interrupted(collected.readings), 4),
+            interrupted=round(interrupted_share(collected.readings), 4),
             reference_ms=median,
             reference_p10_ms=p10,
             reference_p90_ms=p90,
             drift_low=low,
             drift_high=high,
-            halves_ratio=float(np.median(second) / np.median(first)),
+            halves_ratio=self.halves,
             load_before=round(collected.load_before, 2),
             load_after=round(collected.load_after, 2),
+            build_s=_rounded(conditions.build_s),
+            load_s=_rounded(conditions.load_s),
+            timer_share=_rounded(conditions.timer_share),
+            stops=conditions.stops,
+            outliers=outliers(self._corrected, len(collected.job.plan.candidates)),
+            others_cores=_rounded(conditions.usage.others_cores),
+            stolen=_rounded(conditions.usage.stolen),
+            throttled=_rounded(conditions.usage.throttled),
+            clock_low_mhz=conditions.clock_low_mhz,
+            clock_high_mhz=conditions.clock_high_mhz,
+            hottest_c=conditions.hottest_c,
             slowness=tuple(round(float(np.median(part)), 4) for part in parts),
             readings_sha256=readings_sha256,
-            remarks=self.remarks(),
+            remarks=remarks_on(collected, repeatability=self.repeatability, drift=self.drift, halves=self.halves),
         )
 
 
@@ -209,10 +215,6 @@ Fit = Callable[[Plan, Mapping[BlockSpec, Level], Sequence[MeasuredNetwork]], Fit
 _FITS: Mapping[str, Fit] = {"exhaustive": _fit_exhaustive}
 
 
-def _interrupted(readings: Sequence[Reading]) -> float:
-    return sum(reading.interrupted for reading in readings) / len(readings)
-
-
 def _seconds(readings: Sequence[Reading]) -> float:
     """Device time of all groups together."""
     last: dict[int, float] = {}
@@ -221,11 +223,13 @@ def _seconds(readings: Sequence[Reading]) -> float:
     return sum(last.values())
 
 
-def _changes(before: Machine, after: Machine) -> list[str]:
-    """What about the machine changed during the session and makes its readings a mixture."""
-    names = ("affinity", "governor", "power_mode", "max_mhz")
-    return [
-        f"{name} changed from {getattr(before, name)} to {getattr(after, name)} meanwhile"
-        for name in names
-        if getattr(before, name) != getattr(after, name)
-    ]
+def _with_signal_checked(table: LatencyTable) -> LatencyTable:
+    """The table, with a remark in its session where its entries are of launches rather than of work."""
+    import msgspec
+
+    session = msgspec.structs.replace(table.session, remarks=(*table.session.remarks, *launch_bound(table)))
+    return msgspec.structs.replace(table, session=session)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)

@@ -61,11 +61,11 @@ def table_of(collected: Collected, *, accept_unfit: bool, readings: Path | None 
 
     ``readings`` is the file of raw readings, which the table names by its digest.
     """
-    analysis = Analysis(collected)
-    if (remarks := analysis.remarks()) and not accept_unfit:
+    table = Analysis(collected).table(readings_sha256=sha256_of(readings) if readings else "")
+    if table.session.remarks and not accept_unfit:
         raise FednasError(
-            f"the machine is not fit to measure: {'; '.join(remarks)}",
+            f"the machine is not fit to measure: {'; '.join(table.session.remarks)}",
             hint="stop other work, or give more --seconds with --resume; --accept-unfit writes the table all the same",
             exit_code=ExitCode.CANNOT_TELL,
         )
-    return analysis.table(readings_sha256=sha256_of(readings) if readings else "")
+    return table

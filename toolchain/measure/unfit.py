@@ -1,0 +1,105 @@
+"""What speaks against trusting the readings of a session. An unfit machine is said, not averaged away."""
+
+from collections.abc import Iterator, Sequence
+
+from fednas.latency_tables import LatencyTable, Machine, lint
+from fednas.toolchain.measure.conditions import Conditions
+from fednas.toolchain.measure.job import Collected
+from fednas.toolchain.measure.journal import Reading
+
+UNFIT_REPEATABILITY = 0.05
+"""Two halves of one session that differ by more than this say that the machine cannot be trusted to 5 %."""
+UNFIT_DRIFT = 2.0
+"""Ratio of the slowest to the fastest moments (95th to 5th percentile) that correction is not trusted with."""
+UNFIT_HALVES = 1.15
+"""Ratio of the reference network's medians in the two halves of the session: heat, or a job that came or went."""
+UNFIT_INTERRUPTED = 0.25
+"""Share of readings during which the system ran another program on our core."""
+UNFIT_STOLEN = 0.05
+UNFIT_THROTTLED = 0.01
+UNFIT_STOPS = 0.01
+UNFIT_TIMER = 0.02
+CROWDED = 0.25
+"""Cores that other programs may keep busy beyond those that we leave free: daemons take a few per cent."""
+
+
+def remarks_on(
+    collected: Collected, *, repeatability: float, drift: tuple[float, float], halves: float
+) -> tuple[str, ...]:
+    """All that was wrong; empty if the machine was fit to measure.
+
+    Args:
+        repeatability: mean difference between even and odd readings of the same networks.
+        drift: 5th and 95th percentile of the machine's slowness.
+        halves: median of the reference in the second half of the session over the first.
+    """
+    return (
+        *_changes(collected.before, collected.after),
+        *_of_the_readings(collected.readings, repeatability, drift, halves),
+        *_crowd(collected),
+        *_held_back(collected.conditions),
+        *_clock(collected.conditions, len(collected.readings)),
+    )
+
+
+def launch_bound(table: LatencyTable) -> tuple[str, ...]:
+    """Whether its entries carry no signal, since starting a kernel takes longer than what it does."""
+    return tuple(finding.message for finding in lint(table) if finding.rule == "launch-bound")
+
+
+def interrupted_share(readings: Sequence[Reading]) -> float:
+    """Of the readings, those during which the system ran another program on our core."""
+    return sum(reading.interrupted for reading in readings) / len(readings)
+
+
+def _changes(before: Machine, after: Machine) -> Iterator[str]:
+    """What about the machine changed during the session and makes its readings a mixture."""
+    for name in ("affinity", "governor", "power_mode", "min_mhz", "max_mhz", "limit_mhz"):
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new:
+            yield f"{name} changed from {old} to {new} meanwhile"
+    events = (after.throttle_events or 0) - (before.throttle_events or 0)
+    if before.throttle_events is not None and events > 0:
+        yield f"heat or low voltage slowed the processor {events} time{'s' * (events != 1)} meanwhile"
+
+
+def _of_the_readings(
+    readings: Sequence[Reading], repeatability: float, drift: tuple[float, float], halves: float
+) -> Iterator[str]:
+    if repeatability > UNFIT_REPEATABILITY:
+        yield (
+            f"the same networks repeat only to {repeatability:.1%} within the session (limit {UNFIT_REPEATABILITY:.0%})"
+        )
+    if (share := interrupted_share(readings)) > UNFIT_INTERRUPTED:
+        yield f"other programs took the core during {share:.0%} of the readings"
+    low, high = drift
+    if high / low > UNFIT_DRIFT:
+        yield f"its speed varies by a factor of {high / low:.1f} (limit {UNFIT_DRIFT:.0f})"
+    if max(halves, 1 / halves) > UNFIT_HALVES:
+        yield f"the second half of the session took {halves:.2f} times as long as the first (heat, or a job that came)"
+
+
+def _crowd(collected: Collected) -> Iterator[str]:
+    """Other programs on our cores; without counts of the processor's time, what the load average says."""
+    cores, threads = len(collected.before.affinity), collected.job.threads
+    others = collected.conditions.usage.others_cores
+    if others is None:
+        if collected.load_before > cores:
+            yield f"{collected.load_before:.1f} processes ran before the start, on {cores} cores"
+    elif others + threads > cores + CROWDED:
+        yield f"other programs kept {others:.1f} of its {cores} cores busy, and {threads} were to be measured on"
+
+
+def _held_back(conditions: Conditions) -> Iterator[str]:
+    usage = conditions.usage
+    if usage.stolen is not None and usage.stolen > UNFIT_STOLEN:
+        yield f"the host of this virtual machine took {usage.stolen:.0%} of its processors' time"
+    if usage.throttled is not None and usage.throttled > UNFIT_THROTTLED:
+        yield f"the container's processor quota stopped it for {usage.throttled:.0%} of the time"
+
+
+def _clock(conditions: Conditions, readings: int) -> Iterator[str]:
+    if conditions.timer_share is not None and conditions.timer_share > UNFIT_TIMER:
+        yield f"its clock is too coarse: {conditions.timer_share:.0%} of the shortest reading is the clock's own"
+    if conditions.stops > UNFIT_STOPS * readings:
+        yield f"it stood still, or its clock jumped, during {conditions.stops} of {readings} readings"
