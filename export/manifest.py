@@ -110,6 +110,10 @@ class PredictedLatency(Record, frozen=True, kw_only=True):
 class MeasuredLatency(Record, frozen=True, kw_only=True):
     """Latency of one image of the exported file, measured on the machine that exported it."""
 
+    state: Literal["in turn", "alone"] = "alone"
+    """``in turn`` with calls of other networks, as latency tables are read, or ``alone``, call after call."""
+    alone_ms: float | None = None
+    """Median of calls one after another, where the state is another: the caches then hold the weights."""
     median_ms: float
     low_ms: float
     high_ms: float

@@ -162,12 +162,16 @@ def _latency(latency: Latency) -> Section:
     if latency.measured is not None:
         measured = latency.measured
         interval = f"{format_latency_ms(measured.low_ms)} to {format_latency_ms(measured.high_ms)}"
+        how = "in turn with other networks, as tables are" if measured.state == "in turn" else "call after call"
         note = (
-            f"95 % interval of the median of {measured.runs} runs (10 to 90 % of them: "
+            f"read {how}; 95 % interval of the median of {measured.runs} runs (10 to 90 % of them: "
             f"{format_latency_ms(measured.p10_ms)} to {format_latency_ms(measured.p90_ms)}), "
             f"{measured.threads} thread(s), {measured.runtime}, {measured.machine}"
         )
         rows.append(("measured on the exporting machine", format_latency_ms(measured.median_ms), interval, note))
+        if measured.state == "in turn" and measured.alone_ms is not None:
+            warm = "call after call: the caches still hold the network's weights"
+            rows.append(("the same file alone", format_latency_ms(measured.alone_ms), "", warm))
     if not rows:
         return Section("Latency of one image", (Paragraph(f"Unknown: {latency.not_measured_because}."),))
     return Section("Latency of one image", (Table(("Kind", "Latency", "Interval", "Basis"), tuple(rows)),))

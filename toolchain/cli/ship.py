@@ -209,6 +209,9 @@ def _latency_rows(latency: "Latency", precision: str) -> list[tuple[str, str]]:
         m = latency.measured
         span = f"95% interval {format_latency_ms(m.low_ms)} to {format_latency_ms(m.high_ms)}"
         rows.append(("measured latency", f"{format_latency_ms(m.median_ms)} ({span}; {m.threads} thread, {m.runtime})"))
+        if m.state == "in turn" and m.alone_ms is not None:
+            alone = f"{format_latency_ms(m.alone_ms)} call after call"
+            rows.append(("", f"that is in turn with other networks, as tables are read; alone, {alone}"))
         from fednas.toolchain.ship.readings import outside_of_prediction
 
         if outside_of_prediction(latency):

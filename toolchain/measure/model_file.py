@@ -1,18 +1,36 @@
-"""Timing one ONNX file on this machine, with an interval of its median that does not trust the readings too much."""
+"""Timing one ONNX file on this machine, with an interval of its median that does not trust the readings too much.
+
+A network is up to a third faster when nothing else runs between its calls: its weights then stay in the
+processor's caches. A latency table reads its networks in turn with others, so a file that is held against a
+prediction must be read in turn too. Both states are read here, interleaved, and each is named.
+"""
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fednas.toolchain.measure.environment import interruptions
-from fednas.toolchain.measure.rounds import ReportProgress, warm_up
+from fednas.toolchain.measure.graphs import input_shape as network_input
+from fednas.toolchain.measure.graphs import network_onnx
+from fednas.toolchain.measure.plan import Specs, plan_for
+from fednas.toolchain.measure.rounds import READING_MS, WARMING_CALLS, ReportProgress, warm_up
 from fednas.toolchain.measure.sessions import TimedModel
+from fednas.toolchain.space import SearchSpace
 
-READING_MS = 1.0
-"""A reading is the mean of the calls that fill a millisecond; a slower model is read call by call."""
+State = Literal["in turn", "alone"]
+ALONE_READING_MS = 1.0
+"""A reading alone is the mean of the calls that fill a millisecond; a slower model is read call by call."""
+ALONE_CALLS = 4
+"""Calls before a reading alone: `benchmarks/reading_states.py` shows how many it takes until the caches are warm."""
+NEIGHBOURS = 32
+"""Candidates of a table that run between two readings in turn: as good as all of them (same benchmark)."""
+EVICTING_WEIGHTS = 8_000_000
+"""No more neighbours run once their weights (four bytes each) fill the largest caches."""
 BATCHES = 20
 """Stretches of time whose medians stand for independent readings: neighbouring readings are not independent."""
 CONFIDENCE = 0.95
@@ -25,6 +43,11 @@ UNFIT_INTERVAL = 0.25
 class MeasuredLatency:
     """What one model took on this machine."""
 
+    state: State
+    """Of the readings that follow: ``in turn`` with calls of other networks, as a latency table reads its own, or
+    ``alone``, call after call."""
+    alone_ms: float
+    """Median of the calls alone; ``median_ms`` itself where that is the state."""
     median_ms: float
     low_ms: float
     high_ms: float
@@ -45,6 +68,7 @@ def measure_onnx_file(
     path: Path,
     *,
     input_shape: tuple[int, ...],
+    neighbours: Sequence[Specs] = (),
     threads: int = 1,
     seconds: float = 2.0,
     seed: int = 0,
@@ -56,37 +80,109 @@ def measure_onnx_file(
 
     Args:
         input_shape: with the batch first; the latency is that of the whole batch.
+        neighbours: what runs between the readings, to read the file in turn (see `neighbours_in`); none: alone.
 
     Raises `FednasError` if the runtime cannot load or run it.
     """
     model = TimedModel(path, input_shape=input_shape, threads=threads, seed=seed)
     warm_up(model)
-    calls = model.repetitions(READING_MS)
-    readings: list[float] = []
-    interrupted = 0
+    reader = _Reader(model, _Neighbours(neighbours, threads, seed))
     start = time.perf_counter()
-    while (spent_s := time.perf_counter() - start) < seconds or len(readings) < 3 * BATCHES:
-        before = interruptions()
-        readings.append(model.call(calls))
-        interrupted += interruptions() > before
-        if progress is not None and len(readings) % 50 == 0:
+    while (spent_s := time.perf_counter() - start) < seconds or len(reader.alone) < 3 * BATCHES:
+        reader.read()
+        if progress is not None and len(reader.alone) % 50 == 0:
             progress(min(spent_s, seconds), seconds)
-    low_ms, high_ms = median_interval(readings)
-    reason = _why_unfit(readings, interrupted / len(readings), (low_ms, high_ms))
-    deciles = statistics.quantiles(readings, n=10)
-    return MeasuredLatency(
-        median_ms=statistics.median(readings),
-        low_ms=low_ms,
-        high_ms=high_ms,
-        p10_ms=deciles[0],
-        p90_ms=deciles[-1],
-        samples=len(readings),
-        calls_per_reading=calls,
-        threads=threads,
-        batch=input_shape[0],
-        fit=not reason,
-        reason=reason,
-    )
+    return reader.found(threads, input_shape[0])
+
+
+def neighbours_in(space: SearchSpace, seed: int = 0) -> tuple[Specs, ...]:
+    """Some of what a table of this space reads in turn: blocks alone, and whole networks."""
+    candidates = plan_for("exhaustive", space, seed=seed).candidates
+    rng = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    return tuple(rng.sample(candidates, min(NEIGHBOURS, len(candidates))))
+
+
+class _Reader:
+    """Reads a model in turn with others, and alone."""
+
+    def __init__(self, model: TimedModel, neighbours: "_Neighbours") -> None:
+        self._model = model
+        self._neighbours = neighbours
+        self._calls: dict[State, int] = {
+            "in turn": model.repetitions(READING_MS),
+            "alone": model.repetitions(ALONE_READING_MS),
+        }
+        self._interrupted: dict[State, int] = {"in turn": 0, "alone": 0}
+        self.in_turn: list[float] = []
+        self.alone: list[float] = []
+
+    def read(self) -> None:
+        """One reading in turn, if there are neighbours, then one alone."""
+        if not self._neighbours:
+            self.alone.append(self._timed("alone"))
+            return
+        self._neighbours.run()
+        # As `rounds` reads the networks of a table.
+        self._model.call(WARMING_CALLS if self._calls["in turn"] > 1 else 1)
+        self.in_turn.append(self._timed("in turn"))
+        self._model.call(ALONE_CALLS - 1)
+        self.alone.append(self._timed("alone"))
+
+    def _timed(self, state: State) -> float:
+        before = interruptions()
+        latency_ms = self._model.call(self._calls[state])
+        self._interrupted[state] += interruptions() > before
+        return latency_ms
+
+    def found(self, threads: int, batch: int) -> MeasuredLatency:
+        """What the readings say."""
+        state: State = "in turn" if self._neighbours else "alone"
+        readings = self.in_turn if self._neighbours else self.alone
+        low_ms, high_ms = median_interval(readings)
+        reason = _why_unfit(readings, self._interrupted[state] / len(readings), (low_ms, high_ms))
+        deciles = statistics.quantiles(readings, n=10)
+        return MeasuredLatency(
+            state=state,
+            alone_ms=statistics.median(self.alone),
+            median_ms=statistics.median(readings),
+            low_ms=low_ms,
+            high_ms=high_ms,
+            p10_ms=deciles[0],
+            p90_ms=deciles[-1],
+            samples=len(readings),
+            calls_per_reading=self._calls[state],
+            threads=threads,
+            batch=batch,
+            fit=not reason,
+            reason=reason,
+        )
+
+
+class _Neighbours:
+    """Loaded networks that push a model out of the caches."""
+
+    def __init__(self, networks: Sequence[Specs], threads: int, seed: int) -> None:
+        self._rng = random.Random(seed)  # noqa: S311 - an order, not a secret
+        self._models = [
+            (
+                TimedModel(network_onnx(specs, seed=seed), input_shape=network_input(specs, 1), threads=threads),
+                sum(spec.weights for spec in specs),
+            )
+            for specs in networks
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._models)
+
+    def run(self) -> None:
+        """Call networks in random order until they have read as many weights as large caches hold, or all ran."""
+        weights_read = 0
+        self._rng.shuffle(self._models)
+        for model, weights in self._models:
+            model.call(2)
+            weights_read += weights
+            if weights_read >= EVICTING_WEIGHTS:
+                return
 
 
 def median_interval(readings: Sequence[float]) -> tuple[float, float]:

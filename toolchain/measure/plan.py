@@ -75,6 +75,11 @@ def exhaustive_plan(space: SearchSpace, *, seed: int = 0) -> Plan:
     )
 
 
+def fresh_networks(space: SearchSpace, count: int, seed: int, known: Sequence[Specs] = ()) -> list[Specs]:
+    """At most ``count`` random networks, all different and none of ``known``; fewer in a space that has no more."""
+    return _random_networks(space, count, seed, known)
+
+
 def _random_networks(space: SearchSpace, count: int, seed: int, known: Sequence[Specs]) -> list[Specs]:
     """Networks of uniformly random genes, all different from each other and from ``known``."""
     rng = random.Random(seed)  # noqa: S311 - a sample, not a secret

@@ -8,6 +8,7 @@ from fednas.profiles import DeviceProfile
 from fednas.toolchain.ship.engine import build_engine_here
 from fednas.toolchain.ship.precisions import Artefact
 from fednas.toolchain.ship.readings import Reading, measure_here
+from fednas.toolchain.space import SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,7 @@ class Proven:
     """What the report must say about it."""
 
 
-def prove(artefact: Artefact, proof: Proof, profile: DeviceProfile) -> Proven:
+def prove(artefact: Artefact, proof: Proof, profile: DeviceProfile, space: SearchSpace) -> Proven:
     """Run the file on the proof's inputs, build its engine and measure it, as far as this machine can."""
     onnx_file = artefact.onnx_file
     with OrtRunner(onnx_file.path) as runner:
@@ -51,7 +52,7 @@ def prove(artefact: Artefact, proof: Proof, profile: DeviceProfile) -> Proven:
             max_accuracy_drop=proof.max_accuracy_drop,
         )
     remarks = build_engine_here(onnx_file.path, profile, artefact.precision)
-    reading = measure_here(onnx_file, profile)
+    reading = measure_here(onnx_file, profile, space)
     model = Model.from_onnx(
         onnx_file,
         artefact.precision,

@@ -8,6 +8,7 @@ from fednas.export.manifest import Verdict
 from fednas.latency_tables import LatencyModel
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.search.request import Budgets, SearchAnswer
+from fednas.toolchain.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +19,30 @@ class Reading:
     why_not: str
 
 
-def measure_here(onnx_file: OnnxFile, profile: DeviceProfile) -> Reading:
-    """Time the file under ONNX Runtime if this machine is the device, one image and one thread."""
-    from fednas.toolchain.measure import is_this_machine, measure_onnx_file, read_machine, runtime_version
+def measure_here(onnx_file: OnnxFile, profile: DeviceProfile, space: SearchSpace) -> Reading:
+    """Time the file under ONNX Runtime if this machine is the device, one image and one thread.
+
+    It is read in turn with networks of ``space``, as a latency table of that space reads its own, and alone.
+    """
+    from fednas.toolchain.measure import (
+        is_this_machine,
+        measure_onnx_file,
+        neighbours_in,
+        read_machine,
+        runtime_version,
+    )
 
     if not is_this_machine(profile):
         return Reading(None, f"this machine is not {profile.title}")
     if onnx_file.input_type != "float32":
         return Reading(None, f"files with {onnx_file.input_type} inputs are not measured")
-    found = measure_onnx_file(onnx_file.path, input_shape=(1, *onnx_file.image_shape))
+    found = measure_onnx_file(onnx_file.path, input_shape=(1, *onnx_file.image_shape), neighbours=neighbours_in(space))
     if not found.fit:
         return Reading(None, f"this machine was not fit to measure: {found.reason}")
     machine = read_machine()
     record = MeasuredLatency(
+        state=found.state,
+        alone_ms=found.alone_ms,
         median_ms=found.median_ms,
         low_ms=found.low_ms,
         high_ms=found.high_ms,
@@ -59,11 +71,7 @@ def latency_record(answer: SearchAnswer, model: LatencyModel, reading: Reading) 
 
 
 def outside_of_prediction(latency: Latency) -> tuple[str, ...]:
-    """A remark where the file measures outside the interval that its prediction stated.
-
-    A table reads each network among two hundred others; a single file is called over and over. Caches that
-    stay warm, or another speed of the machine, can make the two differ by more than the table's own error.
-    """
+    """A remark where the file measures outside the interval that its prediction stated."""
     predicted, measured = latency.predicted, latency.measured
     if predicted is None or measured is None or latency.kind != "measured":
         return ()
@@ -71,8 +79,8 @@ def outside_of_prediction(latency: Latency) -> tuple[str, ...]:
         return ()
     return (
         f"Latency: the file measured {format_latency_ms(measured.median_ms)}, outside the predicted interval. "
-        "The table read its networks in turn with others, the file was called over and over: believe the one that is "
-        "more like your use.",
+        "Both were read in turn with other networks, so the caches do not explain it: the machine ran at another speed "
+        "when the table was measured, or the table is wrong. `fednas-export table validate` tells which.",
     )
 
 

@@ -72,7 +72,7 @@ def write_device_folder(
     proven = []
     for i, artefact in enumerate(artefacts):
         report(4 + 2 * i / len(artefacts), f"proving and measuring {artefact.precision}")
-        proven.append(prove(artefact, proof, profile))
+        proven.append(prove(artefact, proof, profile, source.space))
     models = [each.model for each in proven]
     judged = next(each for each in proven if each.model.precision == job.judged_precision)
     report(6, "writing the folder")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fednas.common import FednasError
-from fednas.toolchain.measure import measure_onnx_file
+from fednas.toolchain.measure import measure_onnx_file, neighbours_in
 from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.model_file import lowest_rank, median_interval
 from fednas.toolchain.space import SearchSpace, blocks_of, largest_architecture
@@ -50,3 +50,14 @@ def test_a_slow_spell_widens_the_interval_but_not_the_median() -> None:
     low, high = median_interval(steady[:140] + [2.0] * 60)
     assert low == pytest.approx(1.005, abs=0.006)
     assert high == 2.0
+
+
+def test_a_file_is_read_alone_or_in_turn_with_others_and_says_which(model: Path, tiny_space: SearchSpace) -> None:
+    alone = measure_onnx_file(model, input_shape=(2, 1, 8, 8), seconds=0.05)
+    assert (alone.state, alone.alone_ms) == ("alone", alone.median_ms)
+    neighbours = neighbours_in(tiny_space)
+    assert len(set(neighbours)) > 20
+    in_turn = measure_onnx_file(model, input_shape=(2, 1, 8, 8), seconds=0.05, neighbours=neighbours)
+    assert in_turn.state == "in turn"
+    assert in_turn.alone_ms > 0
+    assert in_turn.samples >= 60
