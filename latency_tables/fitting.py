@@ -1,0 +1,220 @@
+"""Fitting an additive latency model to few readings: latency = sum of coefficient x feature.
+
+Features come in groups. The first is the base, the handful of numbers that a physical model would use; every further
+group refines it and is shrunk towards nothing, by as much as the rows themselves ask for: the prior variance of a
+group is set by maximising the evidence (MacKay 1992, doi:10.1162/neco.1992.4.3.415). So one call is a small model
+where rows are few and a large one where they are many, with nothing chosen by hand and no row kept for choosing.
+
+Errors count relative to the latency, since a prediction is judged so; below ``FLOOR`` of the median they count as if
+the latency were that, or rows of nearly no latency would decide everything. Rows that fit badly count less (Huber).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fednas.common import FednasError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+FLOOR = 0.1
+"""Share of the median latency below which a row's error no longer counts relative to its own latency."""
+BASE_SHARE = 0.3
+"""Prior deviation of what one base feature adds, as a share of the latency."""
+REFINED_SHARE, NOISE_SHARE = 0.003, 0.03
+"""Where the evidence says nothing: of a refining feature, and of the readings' noise. Worth one row each."""
+HUBER = 1.5
+"""Deviations of the noise beyond which a row counts less."""
+SWEEPS, REWEIGH_EVERY, SETTLED = 100, 5, 0.02
+LEAST_ROWS = 4
+SUM_ERROR = 0.0005
+"""No device repeats itself to this; numbers that an additive model predicts better were made by adding."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdditiveFit:
+    """A fitted model; its features are given to `predict` in the groups that it was fitted on."""
+
+    coefficients_ms: "Array"
+    """(p,): of all groups in a row."""
+    shares_variance: tuple[float, ...]
+    """Prior variance of each group that the evidence chose: nearly 0 for groups that explain nothing."""
+    noise: float
+    """Relative deviation of the readings from the model."""
+    least_ms: float
+    """No prediction is below this: half of the smallest latency seen."""
+    left_out: tuple[float, ...]
+    """Logarithm of predicted over measured latency of every row, by a fit that did not see it; empty if not asked."""
+
+    def predict(self, groups: Sequence["Array"]) -> "Array":
+        """Latencies in ms, (m,), of the rows of ``groups``, each (m, p_g)."""
+        import numpy as np
+
+        predicted: Array = np.maximum(np.hstack(list(groups)) @ self.coefficients_ms, self.least_ms)
+        return predicted
+
+    def factor(self, coverage: float) -> float:
+        """latency / factor .. latency * factor holds this share of further rows."""
+        return conformal_factor(self.left_out, coverage)
+
+    @property
+    def looks_like_a_sum(self) -> bool:
+        """Did rows outside the fit come out exactly, as readings never do?"""
+        errors = [abs(error) for error in self.left_out]
+        return bool(errors) and sum(errors) / len(errors) < SUM_ERROR
+
+
+def fit_additive(
+    groups: Sequence["Array"],
+    latency_ms: "Array",
+    *,
+    nonnegative: Sequence[bool] | None = None,
+    folds: int = 10,
+    seed: int = 0,
+) -> AdditiveFit:
+    """Fit latencies (n,) on groups of features, each (n, p_g); the first is the base and holds the constant, if any.
+
+    Args:
+        nonnegative: for each group, whether its coefficients may not be negative; none by default.
+        folds: parts that are left out in turn for the errors on unseen rows; 0 leaves them out.
+        seed: of the folds.
+
+    Raises `FednasError` for fewer than four rows and for latencies or features that are no usable numbers.
+    """
+    import numpy as np
+
+    latency_ms = np.asarray(latency_ms, dtype=float)
+    columns = np.hstack([np.asarray(group, dtype=float) for group in groups])
+    _check(columns, latency_ms)
+    member = np.repeat(np.arange(len(groups)), [group.shape[1] for group in groups])
+    bounded = np.zeros(len(member), bool) if nonnegative is None else np.asarray(nonnegative)[member]
+    problem = _Problem(columns, latency_ms, member, bounded)
+    coefficients, variances, noise = problem.solve(np.ones(len(latency_ms), bool))
+    least_ms = float(latency_ms.min()) / 2
+    left_out = np.full(len(latency_ms), np.nan)
+    parts = min(folds, len(latency_ms))
+    fold = np.random.default_rng(seed).permutation(len(latency_ms)) % max(parts, 1)
+    for number in range(parts):
+        unseen = fold == number
+        predicted = np.maximum(columns[unseen] @ problem.solve(~unseen)[0], least_ms)
+        left_out[unseen] = np.log(predicted / latency_ms[unseen])
+    return AdditiveFit(
+        coefficients_ms=coefficients,
+        shares_variance=tuple(float(value) for value in variances),
+        noise=math.sqrt(noise),
+        least_ms=least_ms,
+        left_out=tuple(float(error) for error in left_out) if parts else (),
+    )
+
+
+def require_readings(fit: AdditiveFit, what: str) -> None:
+    """Refuse numbers that were added up rather than measured: a good fit to them is no evidence of anything.
+
+    Raises `FednasError` naming ``what``.
+    """
+    if fit.looks_like_a_sum:
+        error = sum(abs(value) for value in fit.left_out) / len(fit.left_out)
+        raise FednasError(
+            f"{what}: this is a sum, not a reading: unseen rows come out to {error:.3%}, and no device repeats itself so",
+            hint="these numbers come from an estimator that adds; give latencies that were measured",
+        )
+
+
+def conformal_factor(log_errors: Sequence[float], coverage: float) -> float:
+    """Factor that a further error stays within with probability ``coverage`` at least.
+
+    The ceil((n + 1) coverage)-th smallest absolute error (split conformal prediction, Lei et al. 2018); the
+    largest where n is too small for that.
+    """
+    ordered = sorted(abs(error) for error in log_errors)
+    rank = min(len(ordered), math.ceil((len(ordered) + 1) * coverage))
+    return math.exp(ordered[rank - 1])
+
+
+class _Problem:
+    """Rows in relative units, columns of one size."""
+
+    def __init__(self, columns: "Array", latency_ms: "Array", member: "Array", bounded: "Array") -> None:
+        import numpy as np
+
+        weight = 1 / np.maximum(latency_ms, FLOOR * np.median(latency_ms))
+        rows = columns * weight[:, None]
+        self._size = np.sqrt((rows**2).mean(axis=0))
+        self._size[self._size == 0] = 1.0
+        self._rows, self._target = rows / self._size, latency_ms * weight
+        self._member, self._bounded = member, bounded
+        self._counts = np.bincount(member)
+
+    def solve(self, used: "Array") -> tuple["Array", "Array", float]:
+        """Coefficients, variances of the groups and of the noise, from the rows ``used`` (a mask)."""
+        import numpy as np
+
+        rows, target = self._rows[used], self._target[used]
+        variances = np.full(len(self._counts), 0.1**2)
+        variances[0] = BASE_SHARE**2
+        noise, trust, solution = 0.05**2, np.ones(len(target)), np.zeros(rows.shape[1])
+        for sweep in range(SWEEPS):
+            if sweep % REWEIGH_EVERY == REWEIGH_EVERY - 1:
+                deviation = np.abs(target - rows @ solution)
+                trust = np.minimum(1, HUBER * math.sqrt(noise) / np.maximum(deviation, 1e-12))
+            gram, pull = (rows * trust[:, None]).T @ rows, rows.T @ (trust * target)
+            covariance = np.linalg.inv(gram / noise + np.diag(1 / variances[self._member]))
+            solution = covariance @ pull / noise
+            before = variances
+            variances, noise = self._evidence(covariance, solution, variances, trust, target - rows @ solution)
+            if sweep > 2 * REWEIGH_EVERY and np.abs(np.log(variances / before)).max() < SETTLED:
+                break
+        if np.any(solution[self._bounded] < 0):
+            solution = self._bounded_solution(rows, target, trust, variances, noise)
+        return solution / self._size, variances, noise
+
+    def _evidence(
+        self, covariance: "Array", solution: "Array", variances: "Array", trust: "Array", residual: "Array"
+    ) -> tuple["Array", float]:
+        """MacKay's update of the variances; what the rows determine of a group is its effective size."""
+        import numpy as np
+
+        groups = len(self._counts)
+        shrunk = np.bincount(self._member, np.diag(covariance) / variances[self._member], minlength=groups)
+        determined = np.maximum(self._counts - shrunk, 0)
+        explained = np.bincount(self._member, solution**2, minlength=groups)
+        updated = (explained + REFINED_SHARE**2) / (determined + 1)
+        updated[0] = variances[0]
+        free = max(float(trust.sum() - determined.sum()), 0.0)
+        noise = (float(trust @ residual**2) + NOISE_SHARE**2) / (free + 1)
+        return updated, max(noise, 1e-10)
+
+    def _bounded_solution(
+        self, rows: "Array", target: "Array", trust: "Array", variances: "Array", noise: float
+    ) -> "Array":
+        """The same optimum where some coefficients may not be negative."""
+        import numpy as np
+        from scipy.optimize import lsq_linear
+
+        root = np.sqrt(trust / noise)
+        pulled = np.vstack([rows * root[:, None], np.diag(1 / np.sqrt(variances[self._member]))])
+        wanted = np.concatenate([target * root, np.zeros(rows.shape[1])])
+        lowest = np.where(self._bounded, 0.0, -np.inf)
+        solution: Array = lsq_linear(pulled, wanted, bounds=(lowest, np.inf)).x
+        return solution
+
+
+def _check(columns: "Array", latency_ms: "Array") -> None:
+    import numpy as np
+
+    if len(latency_ms) < LEAST_ROWS:
+        raise FednasError(
+            f"{len(latency_ms)} latencies are too few to fit a model; at least {LEAST_ROWS} are needed",
+            hint="measure more networks",
+        )
+    if not (np.isfinite(latency_ms).all() and (latency_ms > 0).all()):
+        raise FednasError("every latency must be a number above zero", hint="remove rows that were not measured")
+    if columns.shape[0] != len(latency_ms) or not np.isfinite(columns).all():
+        raise FednasError(
+            f"features of shape {columns.shape} do not describe {len(latency_ms)} latencies, or are not finite",
+            hint="give one row of finite numbers for each latency",
+        )
