@@ -47,7 +47,12 @@ class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     governor: Text | None
     power_mode: Text | None
     current_mhz: Positive | None
+    min_mhz: Positive | None
+    """Lowest that the governor may choose."""
     max_mhz: Positive | None
+    """What the hardware can do."""
+    limit_mhz: Positive | None
+    """Highest that the governor may choose."""
     gpu_mhz: Positive | None
     gpu: Text | None
     board: Text | None

@@ -5,6 +5,7 @@ import importlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from fednas.common import ContractError
 
@@ -82,9 +83,14 @@ def _take_in(result: _Joined, source: str) -> None:
 
 def _define(result: _Joined, node: ast.stmt) -> None:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    names = {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    # BOARD_RUNTIMES["x"] = ... only fills in what another part defines.
+    names = {name.id for target in targets for name in ast.walk(target) if _is_stored(name)}
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         names.add(node.name)
     if twice := names & result.defined:
         raise ContractError(f"two parts of the script define {', '.join(sorted(twice))}")
     result.defined |= names
+
+
+def _is_stored(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)

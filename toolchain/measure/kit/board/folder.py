@@ -122,7 +122,7 @@ def groups_on_board(job: BoardJob, memory_bytes: Any) -> List[List[int]]:
     most = job.group_weights
     if memory_bytes:
         most = min(most, memory_bytes // 8 // 4)
-    groups = [[]]  # type: List[List[int]]
+    groups: List[List[int]] = [[]]
     held = 0
     for candidate in range(1, len(job.candidates)):
         weights = job.model_of(candidate).weights

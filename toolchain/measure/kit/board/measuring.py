@@ -1,0 +1,208 @@
+"""Timing the models of a kit: interleaved in random order, round after round, with the reference in every round."""
+
+import os
+import random
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from fednas.toolchain.measure.kit.board.folder import BoardJob, groups_on_board
+from fednas.toolchain.measure.kit.board.partial import BoardReading, Partial
+from fednas.toolchain.measure.kit.board.state import BoardReader, interruptions, memory_bytes, slept_s
+
+SLEEP_S = 0.05
+"""A reading during which the machine was suspended for longer is taken again."""
+CLOCK_JUMP_S = 2.0
+MOMENTS_EVERY_S = 5.0
+SAY_EVERY_S = 1.0
+STABLE_SHARE = 0.02
+STABLE_LIMIT_S = 2.0
+MACS_PER_MS = 10e6
+"""A common core; only shares the seconds out among groups."""
+
+
+class Group(NamedTuple):
+    """Candidates that are loaded and measured together, and what is known of them so far."""
+
+    number: int
+    members: List[int]
+    seconds: float
+    spent_s: float
+    rounds: int
+
+
+class Measuring:
+    """One sitting.
+
+    Args:
+        job: what to measure.
+        runtime: what runs the models.
+        partial: keeps the readings, and has those of earlier sittings.
+        reader: reads the board's state.
+        seconds: time for readings of all sittings together.
+        say: prints a line.
+    """
+
+    def __init__(
+        self,
+        job: BoardJob,
+        runtime: Any,
+        partial: Partial,
+        reader: BoardReader,
+        seconds: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._job, self._runtime, self._partial, self._reader = job, runtime, partial, reader
+        self._seconds, self._say = seconds, say
+        self.least_rounds = int(runtime.fewest_rounds or job.least_rounds)
+        self._models: Dict[int, Any] = {}
+        self._times: Dict[int, int] = {}
+        self._moment_due = self._saying_due = 0.0
+        self._wall_s = wall_offset_s()
+
+    def run(self) -> bool:
+        """Measure until every group has its seconds and rounds; whether anything was left to do."""
+        groups = self.groups()
+        total, left = len(groups), [group for group in groups if not self.finished(group)]
+        for group in left:
+            try:
+                self._load(group, total)
+                self._measure(group, total)
+            finally:
+                for model in self._models.values():
+                    model.close()
+                self._models = {}
+        return bool(left)
+
+    def finished(self, group: Group) -> bool:
+        """Whether earlier sittings have measured it for long and often enough."""
+        return group.spent_s >= group.seconds and group.rounds >= self.least_rounds
+
+    def groups(self) -> List[Group]:
+        """What is measured together, with what earlier sittings have done of it."""
+        members = groups_on_board(self._job, memory_bytes())
+        costs = [sum(self._expected_ms(candidate) for candidate in group) for group in members]
+        found = []
+        for number, group in enumerate(members):
+            readings = [reading for reading in self._partial.readings if reading.group == number]
+            counts = dict.fromkeys(group, 0)
+            for reading in readings:
+                counts[reading.candidate] += 1
+            spent_s = max([reading.elapsed_s for reading in readings] or [0.0])
+            seconds = self._seconds * costs[number] / sum(costs)
+            found.append(Group(number, list(group), seconds, spent_s, min(counts.values())))
+        return found
+
+    def _expected_ms(self, candidate: int) -> float:
+        model = self._job.model_of(candidate)
+        return float(self._runtime.reading_ms or 1000.0) + self._job.batch * model.macs / MACS_PER_MS
+
+    def _load(self, group: Group, total: int) -> None:
+        where = " of group %d of %d" % (group.number + 1, total) if total > 1 else ""
+        self._say("loading %d models%s" % (len(group.members), where))
+        said = time.perf_counter()
+        for done, candidate in enumerate(group.members):
+            self._models[candidate] = self._runtime.load(self._job.model_of(candidate))
+            if time.perf_counter() - said > 10.0:
+                self._say("loaded %d of %d models" % (done + 1, len(group.members)))
+                said = time.perf_counter()
+        if self._runtime.reading_ms is None:
+            self._times = dict.fromkeys(group.members, 1)
+            return
+        warm_until_stable(self._models[0])
+        for candidate, model in self._models.items():
+            self._times[candidate] = calls_for(model, self._runtime.reading_ms)
+
+    def _measure(self, group: Group, total: int) -> None:
+        # A resumed run takes up with another order; the order need only be random.
+        rng = random.Random("%d %d %d" % (self._job.seed, group.number, group.rounds))  # noqa: S311
+        start, rounds, members = time.perf_counter() - group.spent_s, group.rounds, group.members
+        spent_s = group.spent_s
+        while spent_s < group.seconds or rounds < self.least_rounds:
+            rng.shuffle(members)
+            for candidate in members:
+                self._read(group.number, candidate, start)
+            rounds += 1
+            spent_s = time.perf_counter() - start
+            self._between(group, rounds, spent_s, total)
+        self._tell(group, rounds, spent_s, total)
+
+    def _read(self, group: int, candidate: int, start: float) -> None:
+        model, times = self._models[candidate], self._times[candidate]
+        while True:
+            slept = slept_s()
+            if self._runtime.warming_calls:
+                model.call(self._runtime.warming_calls if times > 1 else 1)
+            before = interruptions()
+            latency_ms = model.call(times)
+            interrupted = interruptions() > before and self._runtime.name == "onnxruntime"
+            elapsed_s = time.perf_counter() - start
+            slept = slept_s() - slept
+            if slept < SLEEP_S:
+                break
+            self._partial.add_event("suspended", slept)
+        # Rounded as they are written, so that a resumed run has the very same numbers.
+        samples = tuple(float("%.6g" % sample) for sample in model.samples)
+        self._partial.add(
+            BoardReading(group, candidate, float("%.9g" % latency_ms), round(elapsed_s, 6), interrupted, samples)
+        )
+
+    def _between(self, group: Group, rounds: int, spent_s: float, total: int) -> None:
+        now = time.perf_counter()
+        if now >= self._moment_due:
+            self._partial.add_moment(self._reader.moment(group.number, spent_s))
+            self._look_at_wall_clock()
+            self._moment_due = time.perf_counter() + max(MOMENTS_EVERY_S, self._seconds / 500)
+        if now >= self._saying_due:
+            self._tell(group, rounds, spent_s, total)
+            self._saying_due = now + SAY_EVERY_S
+
+    def _tell(self, group: Group, rounds: int, spent_s: float, total: int) -> None:
+        expected = max(self.least_rounds, rounds, int(rounds * group.seconds / max(spent_s, 1e-9)))
+        where = " (group %d of %d)" % (group.number + 1, total) if total > 1 else ""
+        self._say("round %d of about %d, %.1f s%s" % (rounds, expected, spent_s, where))
+
+    def _look_at_wall_clock(self) -> None:
+        now_s = wall_offset_s()
+        if abs(now_s - self._wall_s) > CLOCK_JUMP_S:
+            self._partial.add_event("wall clock was set", now_s - self._wall_s)
+        self._wall_s = now_s
+
+
+def wall_offset_s() -> float:
+    """Wall clock minus the time that the machine has run, sleep included: constant unless somebody sets the clock."""
+    return time.time() - time.perf_counter() - slept_s()
+
+
+def warm_until_stable(model: Any) -> None:
+    """Call until three windows of calls in a row agree within 2 %, or two seconds have passed."""
+    calls = calls_for(model, 10.0)
+    windows: List[float] = []
+    start = time.perf_counter()
+    while time.perf_counter() - start < STABLE_LIMIT_S:
+        windows.append(model.call(calls))
+        last = sorted(windows[-3:])
+        if len(last) == 3 and last[2] - last[0] < STABLE_SHARE * last[1]:
+            return
+
+
+def calls_for(model: Any, reading_ms: float, probes: int = 8) -> int:
+    """Calls that fill a reading, so that the timer's own share stays small."""
+    fastest_ms = min(model.call(1) for _ in range(probes))
+    return max(1, int(reading_ms / max(fastest_ms, 1e-6) + 0.5))
+
+
+def halves_of_reference(readings: List[BoardReading]) -> Optional[float]:
+    """Median of the reference in the second half of the session over the first: heat shows here."""
+    values = [reading.latency_ms for reading in readings if reading.candidate == 0]
+    half = len(values) // 2
+    if half == 0:
+        return None
+    return sorted(values[half:])[(len(values) - half) // 2] / sorted(values[:half])[half // 2]
+
+
+def free_bytes(folder: str) -> Optional[int]:
+    """Free space where the kit lies."""
+    if not hasattr(os, "statvfs"):
+        return None
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
