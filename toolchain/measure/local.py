@@ -8,7 +8,7 @@ from fednas.toolchain.measure.environment import load_average, read_machine
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Journal
 from fednas.toolchain.measure.rounds import ReportProgress, measure
-from fednas.toolchain.measure.sessions import runtime_version
+from fednas.toolchain.measure.runtimes import find_runtime
 
 
 def collect_here(
@@ -19,7 +19,7 @@ def collect_here(
     ``partial`` keeps every reading as it comes; ``resume`` goes on from it. Raises `FednasError` where it belongs
     to another job.
     """
-    before, load_before, version = read_machine(), load_average(), runtime_version()
+    before, load_before, version = read_machine(), load_average(), find_runtime(job.runtime).version()
     with Journal(partial, job=job.digest(version, before), resume=resume) as journal:
         watch = Watch()
         measure(job, journal, progress, watch=watch)

@@ -9,7 +9,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from fednas.toolchain.measure.clock import Standstill, checked_reading, examine_clock
 from fednas.toolchain.measure.conditions import Watch
@@ -19,7 +19,7 @@ from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.journal import Journal, Reading
 from fednas.toolchain.measure.plan import Specs
-from fednas.toolchain.measure.sessions import TimedModel
+from fednas.toolchain.measure.runtimes import TimedModel, find_runtime
 
 READING_MS = 0.1
 """A reading repeats its call until it takes about this long; the clock itself then stays below 0.1 % of it."""
@@ -78,8 +78,8 @@ def measure(
         counts = Counter(r.candidate for r in old)
         rounds = min(counts[index] for index in group)
         if spent_s < seconds or rounds < LEAST_ROUNDS:
-            # No name holds the group: its models must be gone before the next ones are loaded.
-            _Group(number, group, loader, journal).measure(seconds, spent_s, rounds, finished_s, progress)
+            with _Group(number, group, loader, journal) as loaded:
+                loaded.measure(seconds, spent_s, rounds, finished_s, progress)
         finished_s += seconds
 
 
@@ -115,6 +115,7 @@ class _Loader:
         self.reading_ms = clock.reading_ms(READING_MS)
         # A reading of few calls may be a third shorter than wanted, by rounding.
         watch.timer_share = clock.share(self.reading_ms * 2 / 3)
+        self._runtime = find_runtime(job.runtime)
         self._reference: TimedModel | None = None
 
     def timed(self, index: int) -> TimedModel:
@@ -131,14 +132,14 @@ class _Loader:
         model = network_onnx(specs, batch=job.batch, seed=job.seed)
         built = time.perf_counter()
         shape = input_shape(specs, job.batch)
-        loaded = TimedModel(model, input_shape=shape, threads=job.threads, seed=job.seed)
+        loaded = self._runtime.load(model, input_shape=shape, threads=job.threads, seed=job.seed)
         self.watch.build_s += built - start
         self.watch.load_s += time.perf_counter() - built
         return loaded
 
 
 class _Group:
-    """The loaded models of one group."""
+    """The loaded models of one group; leaving it frees them, before the next group's are loaded."""
 
     def __init__(self, number: int, group: Sequence[int], loader: _Loader, journal: Journal) -> None:
         self._number = number
@@ -152,6 +153,15 @@ class _Group:
         warm_up(self._models[group[0]])
         self._usual_ms = {index: usual_ms(model, loader.reading_ms) for index, model in self._models.items()}
         self._times = {index: max(1, round(loader.reading_ms / usual)) for index, usual in self._usual_ms.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for index, model in self._models.items():
+            if index != REFERENCE:
+                model.close()
+        self._models.clear()
 
     def measure(
         self, seconds: float, spent_s: float, rounds: int, finished_s: float, progress: ReportProgress | None
