@@ -14,14 +14,36 @@ def require_this_machine(device: DeviceProfile) -> None:
     if device.processor != "cpu" or device.runtime != "onnxruntime":
         raise FednasError(
             f"{device.name} runs {device.runtime} on its {device.processor}, which cannot be measured on this machine",
-            hint="commands that search price it by an estimate from its datasheet; measuring over ssh is not built yet",
+            hint="commands that search price it by an estimate from its datasheet; --over ssh://user@host measures it",
         )
-    model = this_machine().model
-    if device.origin == "built-in" and _model_words(device) not in model.lower():
+    require_model(device, this_machine().model, where="this machine")
+
+
+def require_model(device: DeviceProfile, model: str, *, where: str) -> None:
+    """Raise `FednasError` if ``model``, which is how the machine ``where`` describes itself, is not ``device``.
+
+    A user's own profile is believed, and so is a GPU's: what a machine says of itself names no GPU.
+    """
+    if device.name == LOCAL or device.origin != "built-in" or device.processor != "cpu":
+        return
+    if _model_words(device) not in model.lower():
         raise FednasError(
-            f"this machine is {model}, not {device.name}",
-            hint=f"run this command on the {device.title} itself, or use --device {LOCAL} for this machine",
+            f"{where} is {model or 'a machine that does not say what it is'}, not {device.name}",
+            hint=f"run this command on the {device.title} itself, or use --device {LOCAL} for that machine",
         )
+
+
+def doubt_about_board(device: DeviceProfile, model: str) -> str:
+    """What speaks against a board being the built-in Jetson ``device``; empty if nothing does.
+
+    Only a doubt: a carrier board may call itself anything.
+    """
+    words = _model_words(device).split()
+    if device.origin != "built-in" or words[0] != "jetson":
+        return ""
+    # The memory size of a variant is not in the board's name.
+    missing = [word for word in words if not word.endswith("gb") and word not in model.lower()]
+    return f"it calls itself {model!r}, which does not look like {device.name}" if missing else ""
 
 
 def is_this_machine(device: DeviceProfile) -> bool:

@@ -1,0 +1,174 @@
+"""A real sshd on the loopback interface, with keys, configuration and temporary folder of its own."""
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fednas.toolchain.measure.ssh import CONFIG_VARIABLE
+
+
+@dataclass(frozen=True)
+class LoopbackBoard:
+    """An sshd that stands for boards: the aliases ``board``, ``other``, ``stranger`` and ``locked``."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def temporary(self) -> Path:
+        """Where the board makes temporary folders."""
+        return self.folder / "board-tmp"
+
+    @property
+    def folders(self) -> list[Path]:
+        return sorted(self.temporary.glob("fednas-*"))
+
+    def cut_links(self) -> None:
+        """Kill the sshd of every connection, not the one that listens."""
+        for child in children_of(self.process.pid):
+            os.kill(child, signal.SIGKILL)
+
+
+def children_of(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        if int(fields[1]) == parent:
+            found.append(int(stat.parent.name))
+    return found
+
+
+@contextmanager
+def running_sshd(folder: Path, *, sftp: bool, path: str) -> Iterator[LoopbackBoard]:
+    """An sshd whose logins find programs along ``path``."""
+    server = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if server is None or not shutil.which("ssh") or not shutil.which("scp") or not shutil.which("ssh-keygen"):
+        pytest.skip("no sshd here (apt-get install openssh-server)")
+    if os.geteuid() == 0:
+        # As root, sshd wants this folder, which its service would make.
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    (folder / "board-tmp").mkdir()
+    for name in ("host_key", "user_key", "other_key"):
+        keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
+        subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
+    port = _free_port()
+    _write_settings(folder, port, sftp=sftp, path=path)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([server, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
+        try:
+            _wait_until_it_listens(process, port, folder / "log")
+            yield LoopbackBoard(folder, port, process)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackBoard]:
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    with running_sshd(tmp_path_factory.mktemp("sshd"), sftp=True, path=path) as board:
+        yield board
+
+
+@pytest.fixture
+def small_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackBoard]:
+    """A board with busybox for everything, and no sftp."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("no busybox here (apt-get install busybox-static)")
+    programs, folder = tmp_path / "bin", tmp_path / "sshd"
+    programs.mkdir()
+    folder.mkdir()
+    subprocess.run([busybox, "--install", "-s", str(programs)], check=True)
+    (programs / "python3").symlink_to(sys.executable)
+    (programs / "scp").symlink_to("/usr/bin/scp")
+    with running_sshd(folder, sftp=False, path=str(programs)) as board:
+        monkeypatch.setenv(CONFIG_VARIABLE, str(folder / "ssh_config"))
+        yield board
+
+
+@pytest.fixture
+def board(sshd: LoopbackBoard, monkeypatch: pytest.MonkeyPatch) -> LoopbackBoard:
+    """The loopback board, with nothing on it, as what ``ssh`` finds."""
+    monkeypatch.setenv(CONFIG_VARIABLE, str(sshd.folder / "ssh_config"))
+    for left in sshd.folders:
+        shutil.rmtree(left)
+    return sshd
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _write_settings(folder: Path, port: int, *, sftp: bool, path: str) -> None:
+    (folder / "authorized_keys").write_text((folder / "user_key.pub").read_text())
+    (folder / "sshd_config").write_text(
+        f"""\
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin yes
+PidFile none
+MaxStartups 100
+SetEnv TMPDIR={folder}/board-tmp PATH={path}
+{"Subsystem sftp internal-sftp" * sftp}
+"""
+    )
+    host_key = (folder / "host_key.pub").read_text()
+    (folder / "known_hosts").write_text(f"loopback {host_key}")
+    (folder / "changed_hosts").write_text(f"loopback {(folder / 'other_key.pub').read_text()}")
+    (folder / "no_hosts").touch()
+    (folder / "ssh_config").write_text(
+        f"""\
+Host stranger
+    UserKnownHostsFile {folder}/no_hosts
+Host impostor
+    UserKnownHostsFile {folder}/changed_hosts
+Host locked
+    IdentityFile {folder}/other_key
+Host *
+    HostName 127.0.0.1
+    HostKeyAlias loopback
+    Port {port}
+    User {getpass.getuser()}
+    IdentityFile {folder}/user_key
+    IdentitiesOnly yes
+    IdentityAgent none
+    UserKnownHostsFile {folder}/known_hosts
+    GlobalKnownHostsFile /dev/null
+"""
+    )
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    for _ in range(100):
+        if process.poll() is not None:
+            pytest.skip(f"sshd does not start here: {log.read_text().strip()[-200:]}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail("sshd started and does not listen")
