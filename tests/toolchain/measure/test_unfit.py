@@ -1,0 +1,165 @@
+"""Everything that makes a machine unfit is said: each is brought about in readings or conditions that are made up."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fednas.common import ExitCode, FednasError
+from fednas.latency_tables import LatencyTable, Machine
+from fednas.toolchain.measure.conditions import Conditions
+from fednas.toolchain.measure.counters import Usage
+from fednas.toolchain.measure.job import Collected, MeasuringJob
+from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.plan import Specs, plan_for
+from fednas.toolchain.measure.profiling import table_of
+from fednas.toolchain.space import SearchSpace
+
+BEFORE = Machine(
+    cpu_model="a board",
+    architecture="aarch64",
+    operating_system="Linux 5",
+    cores=4,
+    affinity=(0, 1, 2, 3),
+    governor="schedutil",
+    power_mode="25W",
+    limit_mhz=1344.0,
+    max_mhz=1728.0,
+    throttle_events=2,
+    python_version="3.11",
+    numpy_version="2.0",
+)
+QUIET = Conditions(timer_share=0.001, usage=Usage(others_cores=0.1, stolen=0.0, throttled=0.0))
+ROUNDS = 12
+
+
+def milliseconds(specs: Specs) -> float:
+    """A made-up device: a fixed cost for each block and a speed."""
+    return sum(0.01 + spec.macs / 5e7 for spec in specs)
+
+
+def session(space: SearchSpace, speed: np.ndarray | float = 1.0, flat: bool = False, noise: float = 0.003) -> Collected:
+    """Interleaved readings; ``speed`` multiplies the readings, one factor or one for each of them."""
+    job = MeasuringJob(
+        device="board",
+        plan=plan_for("exhaustive", space),
+        runtime="onnxruntime",
+        precision="fp32",
+        threads=1,
+        batch=1,
+        seconds=1.0,
+        seed=0,
+    )
+    rng = np.random.default_rng(0)
+    count = len(job.plan.candidates)
+    order = np.concatenate([rng.permutation(count) for _ in range(ROUNDS)])
+    true = np.array([0.1 * len(specs) if flat else milliseconds(specs) for specs in job.plan.candidates])
+    taken = true[order] * speed * np.exp(noise * rng.standard_normal(len(order)))
+    readings = [
+        Reading(0, int(candidate), float(ms), 0.01 * i, False)
+        for i, (candidate, ms) in enumerate(zip(order, taken, strict=True))
+    ]
+    return Collected(
+        job=job,
+        readings=readings,
+        runtime_version="1",
+        date="2026-01-01T00:00:00+00:00",
+        before=BEFORE,
+        after=BEFORE,
+        load_before=0.5,
+        load_after=1.5,
+        conditions=QUIET,
+    )
+
+
+def remarks(collected: Collected) -> tuple[str, ...]:
+    return table_of(collected, accept_unfit=True).session.remarks
+
+
+def length(space: SearchSpace) -> int:
+    return ROUNDS * len(plan_for("exhaustive", space).candidates)
+
+
+def test_a_quiet_machine_is_fit(tiny_space: SearchSpace) -> None:
+    table = table_of(session(tiny_space), accept_unfit=False)
+    assert table.session.remarks == ()
+    assert (table.machine, table.machine_after) == (BEFORE, BEFORE)
+    assert (table.session.others_cores, table.session.timer_share) == (0.1, 0.001)
+
+
+def test_an_unfit_machine_ends_with_exit_code_5(tiny_space: SearchSpace) -> None:
+    crowded = dataclasses.replace(QUIET, usage=Usage(others_cores=3.9, stolen=None, throttled=None))
+    message = r"not fit to measure: other programs kept 3.9 of its 4 cores busy.*; stop other work"
+    with pytest.raises(FednasError, match=message) as caught:
+        table_of(dataclasses.replace(session(tiny_space), conditions=crowded), accept_unfit=False)
+    assert caught.value.exit_code is ExitCode.CANNOT_TELL
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"timer_share": 0.05}, "its clock is too coarse: 5%"),
+        ({"stops": 50}, "stood still, or its clock jumped, during 50 of"),
+        ({"usage": Usage(others_cores=None, stolen=0.2, throttled=None)}, "host of this virtual machine took 20%"),
+        ({"usage": Usage(others_cores=None, stolen=None, throttled=0.1)}, "quota stopped it for 10% of the time"),
+    ],
+)
+def test_conditions_that_are_unfit(tiny_space: SearchSpace, change: dict[str, object], message: str) -> None:
+    conditions = dataclasses.replace(QUIET, **change)  # type: ignore[arg-type]
+    (found,) = remarks(dataclasses.replace(session(tiny_space), conditions=conditions))
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"power_mode": "15W"}, "power_mode changed from 25W to 15W meanwhile"),
+        ({"governor": "powersave"}, "governor changed from schedutil to powersave"),
+        ({"limit_mhz": 1190.0}, "limit_mhz changed from 1344.0 to 1190.0"),
+        ({"affinity": (0, 1)}, "affinity changed"),
+        ({"throttle_events": 5}, "heat or low voltage slowed the processor 3 times"),
+    ],
+)
+def test_a_machine_that_changed_meanwhile(tiny_space: SearchSpace, change: dict[str, object], message: str) -> None:
+    import msgspec
+
+    after = msgspec.structs.replace(BEFORE, **change)
+    (found,) = remarks(dataclasses.replace(session(tiny_space), after=after))
+    assert message in found
+
+
+def test_load_is_judged_by_its_average_where_nothing_better_is_known(tiny_space: SearchSpace) -> None:
+    unknown = dataclasses.replace(session(tiny_space), conditions=Conditions(), load_before=6.0)
+    assert remarks(unknown) == ("6.0 processes ran before the start, on 4 cores",)
+
+
+def test_heat_shows_in_the_halves(tiny_space: SearchSpace) -> None:
+    count = length(tiny_space)
+    heating = np.repeat([1.0, 1.3], [count // 2, count - count // 2])
+    (found,) = remarks(session(tiny_space, heating))
+    assert "the second half of the session took 1.30 times as long as the first" in found
+
+
+def test_a_machine_that_halves_its_speed_now_and_then(tiny_space: SearchSpace) -> None:
+    spells = np.where(np.arange(length(tiny_space)) // 60 % 3 == 0, 2.5, 1.0)
+    assert "its speed varies by a factor of 2.5 (limit 2)" in remarks(session(tiny_space, spells))
+
+
+def test_interrupted_readings(tiny_space: SearchSpace) -> None:
+    found = session(tiny_space)
+    readings = [reading._replace(interrupted=i % 3 == 0) for i, reading in enumerate(found.readings)]
+    (remark,) = remarks(dataclasses.replace(found, readings=readings))
+    assert "other programs took the core during 33% of the readings" in remark
+
+
+def test_blocks_that_cost_the_same_whatever_they_do(tiny_space: SearchSpace) -> None:
+    assert any("launches dominate" in remark for remark in remarks(session(tiny_space, flat=True)))
+
+
+def test_outliers_are_counted_and_kept(tiny_space: SearchSpace) -> None:
+    found = session(tiny_space)
+    slow = [r._replace(latency_ms=50 * r.latency_ms) if i in (300, 500) else r for i, r in enumerate(found.readings)]
+    table: LatencyTable = table_of(dataclasses.replace(found, readings=slow), accept_unfit=True)
+    before = table_of(found, accept_unfit=True).session.outliers
+    assert table.session.outliers == before + 2
+    assert table.session.readings == len(slow)
