@@ -1,9 +1,13 @@
 """From a torch module to artefacts that ship, with proof; knows nothing of search spaces."""
 
-from fednas.export.board_script import BUILD_SCRIPT, BoardModel, build_script
+from fednas.export.board_import import import_board_result
+from fednas.export.board_kit import BOARD_SCRIPT, board_script
+from fednas.export.board_record import BoardRecord
+from fednas.export.board_result import BoardResult, read_board_result
 from fednas.export.calibration import Calibration, CalibrationImages, choose_calibration_images
 from fednas.export.census import Census, KeptLayer, LayerCount, take_census
 from fednas.export.engine_options import BatchRange
+from fednas.export.engine_record import EngineLatency, EngineLayers, EngineRecord
 from fednas.export.evidence import (
     TOLERANCES,
     Accuracy,
@@ -14,14 +18,17 @@ from fednas.export.evidence import (
     accuracy_of_logits,
     accuracy_with_interval,
     compare_logits,
+    judge_logits,
     tolerance_for,
     verify_artefact,
 )
 from fednas.export.folder import read_manifest, shipped_path, staged_folder
+from fednas.export.illustrations import Frontier, FrontierPoint, Illustrations, choose_examples
 from fednas.export.manifest import (
     MANIFEST_FILE,
     Budget,
     Build,
+    Candidate,
     Dataset,
     Device,
     Latency,
@@ -61,10 +68,11 @@ from fednas.export.tensorrt_engine import EngineFile, EngineOptions, engine_from
 from fednas.export.tensorrt_runner import TensorRTRunner
 from fednas.export.tensorrt_status import TensorRTStatus, tensorrt_status
 from fednas.export.test_vectors import Vectors, random_inputs, unlabelled
+from fednas.export.uint8_input import fold_preprocessing
 from fednas.export.verification import Check, VerificationReport, find_shipped_folders, verify_folder
 
 __all__ = [
-    "BUILD_SCRIPT",
+    "BOARD_SCRIPT",
     "EXPECTED_OPS",
     "FP16_METHOD",
     "INT8_METHOD",
@@ -75,17 +83,25 @@ __all__ = [
     "Accuracy",
     "ArtefactEvidence",
     "BatchRange",
-    "BoardModel",
+    "BoardRecord",
+    "BoardResult",
     "Budget",
     "Build",
     "Calibration",
     "CalibrationImages",
+    "Candidate",
     "Census",
     "Check",
     "Dataset",
     "Device",
     "EngineFile",
+    "EngineLatency",
+    "EngineLayers",
     "EngineOptions",
+    "EngineRecord",
+    "Frontier",
+    "FrontierPoint",
+    "Illustrations",
     "KeptLayer",
     "Latency",
     "LayerCount",
@@ -120,18 +136,23 @@ __all__ = [
     "VerificationReport",
     "accuracy_of_logits",
     "accuracy_with_interval",
+    "board_script",
     "build_record",
-    "build_script",
     "choose_calibration_images",
+    "choose_examples",
     "compare_logits",
     "engine_from_onnx",
     "find_shipped_folders",
+    "fold_preprocessing",
     "fp16_from_onnx",
+    "import_board_result",
     "int8_from_onnx",
+    "judge_logits",
     "judged_model",
     "model_file_name",
     "onnx_from_module",
     "random_inputs",
+    "read_board_result",
     "read_manifest",
     "read_onnx_file",
     "require_runtime_takes",

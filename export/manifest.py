@@ -7,8 +7,10 @@ from typing import Any, Literal, Self
 
 from fednas.common import ContractError
 from fednas.export.activation_memory import peak_activation_bytes
+from fednas.export.board_record import BoardRecord
 from fednas.export.calibration import Calibration
 from fednas.export.census import Census, KeptLayer, census_of
+from fednas.export.engine_record import EngineRecord
 from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.onnx_file import OnnxFile, load_checked_model
 from fednas.export.records import Record
@@ -206,13 +208,16 @@ class Model(Record, frozen=True, kw_only=True):
     """Null for fp32, which needs none."""
     measured: MeasuredLatency | None = None
     """Null: not measured."""
+    engine: EngineRecord | None = None
+    """The TensorRT engine that was built and proven where the folder was written; null: none was."""
     peak_activation_bytes: int | None = None
     """Largest sum of tensors alive at once for one image, weights not counted; null in folders that did not say."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why this file may not be shipped as verified; empty if it may."""
-        return (*self.evidence.reasons, *(self.census.reasons if self.census else ()))
+        engine = [f"engine: {why}" for why in self.engine.reasons] if self.engine else []
+        return (*self.evidence.reasons, *(self.census.reasons if self.census else ()), *engine)
 
     @classmethod
     def from_onnx(
@@ -225,6 +230,7 @@ class Model(Record, frozen=True, kw_only=True):
         kept_fp32: tuple[KeptLayer, ...] = (),
         calibration: Calibration | None = None,
         measured: MeasuredLatency | None = None,
+        engine: EngineRecord | None = None,
     ) -> Self:
         """The record of an exported file, with its census."""
         return cls(
@@ -240,6 +246,7 @@ class Model(Record, frozen=True, kw_only=True):
             kept_fp32=kept_fp32,
             calibration=calibration,
             measured=measured,
+            engine=engine,
             peak_activation_bytes=peak_activation_bytes(load_checked_model(onnx_file.path)),
         )
 
@@ -263,6 +270,23 @@ class ShippedFile(Record, frozen=True, kw_only=True):
     size_bytes: int
 
 
+class Candidate(Record, frozen=True, kw_only=True):
+    """One of several networks near the latency budget that were compared before one was kept."""
+
+    architecture: dict[str, Any]
+    fitness: float
+    macs: int
+    params: int
+    predicted_ms: float
+    predicted_low_ms: float
+    predicted_high_ms: float
+    measured: MeasuredLatency | None
+    """In turn with the other candidates, not one after another; null: they could not be measured."""
+    verdict: Verdict
+    """Against the latency budget: of the reading, else of the prediction."""
+    kept: bool
+
+
 class Shipment(Record, frozen=True, kw_only=True):
     """What the caller knows about the network it ships."""
 
@@ -282,6 +306,8 @@ class Shipment(Record, frozen=True, kw_only=True):
     recalibration: Recalibration
     precision: Precision = "fp32"
     """The first one asked for: latency and budgets speak of its file."""
+    candidates: tuple[Candidate, ...] = ()
+    """The networks compared, by predicted latency; empty: the predicted best was taken."""
 
 
 class Header(Record, frozen=True, kw_only=True):
@@ -302,6 +328,15 @@ class Manifest(Header, frozen=True, kw_only=True):
     files: tuple[ShippedFile, ...]
     """All files of the folder but the manifest itself."""
     build: Build
+    board: BoardRecord | None = None
+    """What was measured on the board itself and imported; null: nothing was."""
+
+
+def verdict_of(low: float, high: float, limit: float) -> Verdict:
+    """Of an interval against the most that is allowed."""
+    if high <= limit:
+        return "met"
+    return "missed" if low > limit else "cannot tell"
 
 
 def judged_model(shipment: Shipment, models: Sequence[Model]) -> Model:
@@ -309,9 +344,12 @@ def judged_model(shipment: Shipment, models: Sequence[Model]) -> Model:
     return next((model for model in models if model.precision == shipment.precision), models[0])
 
 
-def status_of(models: tuple[Model, ...], dataset: Dataset | None) -> tuple[Status, tuple[str, ...]]:
-    """The verdict over all models, with the reasons if it is not ``verified``."""
+def status_of(
+    models: tuple[Model, ...], dataset: Dataset | None, board: BoardRecord | None = None
+) -> tuple[Status, tuple[str, ...]]:
+    """The verdict over all models, and over their engines on the board, with the reasons if not ``verified``."""
     failed = tuple(f"{model.file}: {why}" for model in models for why in model.reasons)
+    failed += board.reasons if board else ()
     if failed:
         return "rejected", failed
     if dataset is None:

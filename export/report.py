@@ -5,11 +5,21 @@ from collections.abc import Sequence
 import msgspec
 
 from fednas.common import format_bytes, format_count, format_latency_ms
+from fednas.export.board_record import BoardRecord
 from fednas.export.evidence import Accuracy
+from fednas.export.illustrations import Example, Frontier
 from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile, judged_model
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table, markdown_of
+from fednas.export.report_board import board_section
+from fednas.export.report_comparisons import (
+    candidates_section,
+    disagreements_section,
+    examples_section,
+    frontier_section,
+)
 from fednas.export.report_page import html_of
+from fednas.export.report_pictures import budget_bars, show_value
 from fednas.export.report_precisions import precisions_section
 from fednas.export.usage import usage_sections
 
@@ -29,6 +39,13 @@ class Report(Header, frozen=True, kw_only=True):
     not_verified: tuple[str, ...]
     """What nobody has checked, in sentences."""
     tool_version: str
+    frontier: Frontier | None = None
+    """Around the network shipped; null: none was computed."""
+    class_names: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+    """Held-out images; empty: no data was given."""
+    board: BoardRecord | None = None
+    """What was measured on the board and imported."""
 
 
 def headline(status: str, shipment: Shipment, models: Sequence[Model]) -> str:
@@ -64,7 +81,7 @@ def what_was_not_verified(shipment: Shipment, extra: Sequence[str] = ()) -> tupl
     if device.runtime == "tensorrt":
         gaps.append(
             "The TensorRT engine: parity and accuracy in this report are those of the ONNX file under ONNX Runtime, "
-            "not of an engine. build_engine.sh was tested against a stand-in for trtexec, never on a board."
+            "not of an engine. board_check.py, which checks engines on the board, was only ever run against stand-ins."
         )
     elif shipment.latency.measured is None:
         gaps.append(f"{device.title} itself: the file was run on the machine that exported it, not there.")
@@ -85,16 +102,21 @@ def report_html(report: Report, files: Sequence[ShippedFile], preprocessing: Mod
 
 def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing: ModelInput) -> tuple[Section, ...]:
     """All sections in their order; None of a function: nothing to say."""
-    shipment = report.shipment
+    shipment, models = report.shipment, report.models
     sections = (
         Section("Why it is not verified", (Bullets(report.reasons),)) if report.reasons else None,
         _chosen(shipment),
         _budgets(shipment.budgets),
+        frontier_section(report.frontier, shipment.candidates),
+        candidates_section(shipment.candidates),
         _latency(shipment.latency),
-        _evidence(report.models, shipment),
-        precisions_section(report.models, files) if len(report.models) > 1 else None,
+        _evidence(models, shipment),
+        board_section(report.board) if report.board else None,
+        disagreements_section(models, report.class_names),
+        examples_section(report.examples, judged_model(shipment, models).file),
+        precisions_section(models, files) if len(models) > 1 else None,
         Section("Not verified", (Bullets(report.not_verified or (NOTHING_LEFT,)),)),
-        *usage_sections(shipment, report.models, preprocessing),
+        *usage_sections(shipment, models, preprocessing),
         _files(files),
     )
     return tuple(section for section in sections if section is not None)
@@ -132,15 +154,15 @@ def _budgets(budgets: Sequence[Budget]) -> Section:
     if not budgets:
         return Section("Budgets", (Paragraph("None was asked for."),))
     rows = tuple((b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis, b.verdict) for b in budgets)
-    return Section("Budgets", (Table(("Quantity", "At most", "Value", "Basis", "Verdict"), rows),))
+    table = Table(("Quantity", "At most", "Value", "Basis", "Verdict"), rows)
+    known = [budget for budget in budgets if budget.value is not None]
+    return Section("Budgets", (table, budget_bars(known)) if known else (table,))
 
 
 def _quantity(budget: Budget, value: float | None) -> str:
     if value is None:
         return "unknown"
-    if budget.unit == "ms":
-        return format_latency_ms(value)
-    return format_bytes(value) if budget.unit == "bytes" else f"{value:,.0f}"
+    return show_value(budget.unit, value) if budget.unit else f"{value:,.0f}"
 
 
 def _with_interval(budget: Budget) -> str:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from fednas.common import ContractError, FednasError, encode_json, sha256_of, write_atomic
-from fednas.export.board_script import BUILD_SCRIPT, BoardModel, build_script
+from fednas.common import ContractError, FednasError, encode_json, write_atomic
+from fednas.export.board_kit import BOARD_SCRIPT, board_script
 from fednas.export.folder import listed_files
+from fednas.export.illustrations import Illustrations
 from fednas.export.manifest import (
     MANIFEST_FILE,
     SCHEMA,
@@ -50,6 +51,7 @@ def write_contents(
     preprocessing: ModelInput,
     class_names: Sequence[str],
     not_verified: Sequence[str] = (),
+    illustrations: Illustrations | None = None,
     build: Build | None = None,
 ) -> Manifest:
     """Write vectors, preprocessing, labels, build script, reports and, last, the manifest.
@@ -62,6 +64,7 @@ def write_contents(
         preprocessing: how raw images become inputs.
         class_names: one for each logit, in order.
         not_verified: what the caller knows to be unchecked, beyond what follows from the shipment.
+        illustrations: what the report's pictures show beyond the facts.
         build: date and versions; those of this run unless given.
     """
     _require_consistent(staging, shipment, models, vectors, class_names)
@@ -69,9 +72,9 @@ def write_contents(
     write_atomic(staging / PREPROCESSING_FILE, encode_json(preprocessing))
     write_atomic(staging / LABELS_FILE, labels_text(class_names))
     if shipment.device.runtime == "tensorrt":
-        write_atomic(staging / BUILD_SCRIPT, _script(staging, models, preprocessing))
-        (staging / BUILD_SCRIPT).chmod(0o755)
-    build = build or build_record()
+        write_atomic(staging / BOARD_SCRIPT, board_script())
+        (staging / BOARD_SCRIPT).chmod(0o755)
+    build, shown = build or build_record(), illustrations or Illustrations()
     status, reasons = status_of(tuple(models), shipment.dataset)
     report = Report(
         schema=SCHEMA,
@@ -83,6 +86,9 @@ def write_contents(
         vector_count=len(vectors.inputs),
         not_verified=what_was_not_verified(shipment, not_verified),
         tool_version=build.tool_version,
+        frontier=shown.frontier,
+        class_names=tuple(class_names),
+        examples=shown.examples,
     )
     others = listed_files(staging)
     write_atomic(staging / REPORT_FILE, report_markdown(report, others, preprocessing))
@@ -113,18 +119,6 @@ def labels_text(class_names: Sequence[str]) -> str:
         if not name or name.splitlines() != [name]:
             raise FednasError(f"class name {name!r} is empty or has a line break", hint="rename the class")
     return "".join(f"{name}\n" for name in class_names)
-
-
-def _script(staging: Path, models: Sequence[Model], preprocessing: ModelInput) -> str:
-    return build_script(
-        [
-            BoardModel(file=model.file, sha256=sha256_of(staging / model.file), precision=model.precision)
-            for model in models
-        ],
-        opset=models[0].opset,
-        input_name=models[0].input_name,
-        input_shape=preprocessing.input_shape,
-    )
 
 
 def _require_consistent(

@@ -6,7 +6,7 @@ on the side of the user: an index order.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -64,7 +64,7 @@ def _prepend(model: "onnx.ModelProto", preprocessing: ModelInput, wanted_type: i
         numpy_helper.from_array(values, f"{NODE_PREFIX}{what}")
         for what, values in (("centre", centre), ("factor", factor))
     )
-    steps: list[tuple[str, tuple[str, ...], dict[str, int]]] = [
+    steps: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
         ("Cast", (), {"to": TensorProto.FLOAT}),
         ("Sub", (f"{NODE_PREFIX}centre",), {}),
         ("Mul", (f"{NODE_PREFIX}factor",), {}),

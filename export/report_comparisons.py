@@ -1,0 +1,106 @@
+"""The report's sections that compare: networks with each other, the file with its source."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from fednas.common import format_count, format_latency_ms
+from fednas.export.illustrations import Example, Frontier
+from fednas.export.manifest import Candidate, Model
+from fednas.export.report_blocks import Bullets, Paragraph, Section, Table
+from fednas.export.report_pictures import disagreement_matrix, example_tiles, frontier_picture
+
+MOST_PAIRS = 10
+
+
+def frontier_section(frontier: Frontier | None, candidates: Sequence[Candidate]) -> Section | None:
+    """What a little more or less of the budget would bring."""
+    if frontier is None or not frontier.points:
+        return None
+    low, high = frontier.points[0], frontier.points[-1]
+    text = (
+        f"{len(frontier.points)} networks between {_value(frontier, low.value)} and {_value(frontier, high.value)} are "
+        f"beaten by none in both {frontier.quantity} and fitness; their fitness runs from {low.fitness:.6g} to "
+        f"{high.fitness:.6g}. `report.json` lists them."
+    )
+    return Section("Near the budget", (Paragraph(text), frontier_picture(frontier, candidates)))
+
+
+def _value(frontier: Frontier, value: float) -> str:
+    return format_latency_ms(value) if frontier.unit == "ms" else format_count(value)
+
+
+def candidates_section(candidates: Sequence[Candidate]) -> Section | None:
+    """The networks that were measured against each other before one was kept."""
+    if not candidates:
+        return None
+    measured = any(candidate.measured for candidate in candidates)
+    text = (
+        "These networks lie near the latency budget by prediction. They were exported and timed in turn, in random "
+        "order, round after round; the fittest that meets the budget by its reading was kept."
+        if measured
+        else "These networks lie near the latency budget by prediction. None could be measured here, so the fittest "
+        "that meets the budget by prediction was kept. To decide by measurement, export each with `--arch` and measure "
+        "it on the device."
+    )
+    rows = tuple(
+        (
+            ("**kept**" if candidate.kept else ""),
+            f"{candidate.fitness:.6g}",
+            format_count(candidate.macs),
+            f"{_ms(candidate.predicted_ms)} ({_ms(candidate.predicted_low_ms)} to {_ms(candidate.predicted_high_ms)})",
+            _reading(candidate),
+            candidate.verdict,
+            f"`{msgspec.json.encode(candidate.architecture).decode()}`",
+        )
+        for candidate in candidates
+    )
+    heads = ("", "Fitness", "MACs", "Predicted", "Measured", "Budget", "Architecture")
+    return Section("Candidates", (Paragraph(text), Table(heads, rows)))
+
+
+def _reading(candidate: Candidate) -> str:
+    measured = candidate.measured
+    if measured is None:
+        return "not measured"
+    return f"{_ms(measured.median_ms)} ({_ms(measured.low_ms)} to {_ms(measured.high_ms)})"
+
+
+def _ms(value: float) -> str:
+    # Candidates lie close together: one digit more than elsewhere.
+    return f"{value:.4g} ms"
+
+
+def disagreements_section(models: Sequence[Model], class_names: Sequence[str]) -> Section | None:
+    """Where file and source name different classes; None without images."""
+    if any(model.evidence.source_accuracy is None for model in models) or not class_names:
+        return None
+    apart = [model for model in models if model.evidence.disagreements]
+    agreed = [f"`{model.file}`" for model in models if not model.evidence.disagreements]
+    lines = [f"{', '.join(agreed)}: none; the same class on every image."] if agreed else []
+    lines += [f"`{model.file}`: {_pairs(model, class_names)}" for model in apart]
+    pictures = [disagreement_matrix(model.evidence.disagreements, class_names, model.file) for model in apart]
+    return Section("Disagreements with the source", (Bullets(tuple(lines)), *pictures))
+
+
+def _pairs(model: Model, class_names: Sequence[str]) -> str:
+    pairs = model.evidence.disagreements
+    named = "; ".join(
+        f"{class_names[pair.source]} became {class_names[pair.artefact]} ({pair.images})" for pair in pairs[:MOST_PAIRS]
+    )
+    rest = len(pairs) - MOST_PAIRS
+    total = sum(pair.images for pair in pairs)
+    more = f"; {rest} more pairs" if rest > 0 else ""
+    return f"{total} of {model.evidence.parity.images} images. {named}{more}."
+
+
+def examples_section(examples: Sequence[Example], file: str) -> Section | None:
+    """Some images; only the page shows them."""
+    if not examples:
+        return None
+    wrong = sum(example.artefact.label != example.truth for example in examples)
+    text = (
+        f"{len(examples)} held-out images with what the source and `{file}` name; the file is wrong on {wrong} of them. "
+        "`report.html` shows them."
+    )
+    return Section("Example images", (Paragraph(text), example_tiles(examples)))
