@@ -100,7 +100,7 @@ def examples_section(examples: Sequence[Example], file: str) -> Section | None:
         return None
     wrong = sum(example.artefact.label != example.truth for example in examples)
     text = (
-        f"{len(examples)} held-out images with what the source and `{file}` name; the file is wrong on {wrong} of them. "
+        f"{len(examples)} held-out images with what the source and `{file}` name; the file is wrong on {wrong}. "
         "`report.html` shows them."
     )
     return Section("Example images", (Paragraph(text), example_tiles(examples)))

@@ -2,7 +2,7 @@
 
 from fednas.toolchain.measure.environment import read_machine
 from fednas.toolchain.measure.here import is_this_machine, require_this_machine
-from fednas.toolchain.measure.model_file import MeasuredLatency, measure_onnx_file, neighbours_in
+from fednas.toolchain.measure.model_file import MeasuredLatency, measure_onnx_file, measure_onnx_files, neighbours_in
 from fednas.toolchain.measure.profiling import profile_space
 from fednas.toolchain.measure.sessions import runtime_version
 
@@ -10,6 +10,7 @@ __all__ = [
     "MeasuredLatency",
     "is_this_machine",
     "measure_onnx_file",
+    "measure_onnx_files",
     "neighbours_in",
     "profile_space",
     "read_machine",

@@ -84,15 +84,47 @@ def measure_onnx_file(
 
     Raises `FednasError` if the runtime cannot load or run it.
     """
-    model = TimedModel(path, input_shape=input_shape, threads=threads, seed=seed)
-    warm_up(model)
-    reader = _Reader(model, _Neighbours(neighbours, threads, seed))
+    (found,) = measure_onnx_files(
+        [path],
+        input_shape=input_shape,
+        neighbours=neighbours,
+        threads=threads,
+        seconds=seconds,
+        seed=seed,
+        progress=progress,
+    )
+    return found
+
+
+def measure_onnx_files(
+    paths: Sequence[Path],
+    *,
+    input_shape: tuple[int, ...],
+    neighbours: Sequence[Specs] = (),
+    threads: int = 1,
+    seconds: float = 2.0,
+    seed: int = 0,
+    progress: ReportProgress | None = None,
+) -> list[MeasuredLatency]:
+    """As `measure_onnx_file`, several files of one input shape against each other.
+
+    Each round reads every file once, in random order, so that a slow spell of the machine meets all of them alike.
+    ``seconds`` are those of each file.
+    """
+    models = [TimedModel(path, input_shape=input_shape, threads=threads, seed=seed) for path in paths]
+    for model in models:
+        warm_up(model)
+    around = _Neighbours(neighbours, threads, seed)
+    readers = [_Reader(model, around) for model in models]
+    order, rng, total_s = list(readers), random.Random(seed), seconds * len(readers)  # noqa: S311
     start = time.perf_counter()
-    while (spent_s := time.perf_counter() - start) < seconds or len(reader.alone) < 3 * BATCHES:
-        reader.read()
-        if progress is not None and len(reader.alone) % 50 == 0:
-            progress(min(spent_s, seconds), seconds)
-    return reader.found(threads, input_shape[0])
+    while (spent_s := time.perf_counter() - start) < total_s or len(readers[0].alone) < 3 * BATCHES:
+        rng.shuffle(order)
+        for reader in order:
+            reader.read()
+        if progress is not None and len(readers[0].alone) % 50 == 0:
+            progress(min(spent_s, total_s), total_s)
+    return [reader.found(threads, input_shape[0]) for reader in readers]
 
 
 def neighbours_in(space: SearchSpace, seed: int = 0) -> tuple[Specs, ...]:
