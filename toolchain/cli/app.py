@@ -10,7 +10,8 @@ from fednas.toolchain.cli.evaluate import evaluate
 from fednas.toolchain.cli.frontier import frontier
 from fednas.toolchain.cli.group import FednasGroup
 from fednas.toolchain.cli.import_supernet import import_supernet
-from fednas.toolchain.cli.profile import profile
+from fednas.toolchain.cli.profile import profile_app
+from fednas.toolchain.cli.profile_import import import_results
 from fednas.toolchain.cli.score import score
 from fednas.toolchain.cli.search import search
 from fednas.toolchain.cli.ship import fednas_export
@@ -27,8 +28,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.callback(invoke_without_command=True)(fednas_export)
-for command in (search, frontier, score, cache, profile, check, verify, train, evaluate, doctor):
+for command in (search, frontier, score, cache, check, verify, train, evaluate, doctor):
     app.command()(command)
 app.command("import")(import_supernet)
 app.add_typer(devices_app, name="devices")
 app.add_typer(table_app, name="table")
+profile_app.command("import")(import_results)
+app.add_typer(profile_app, name="profile")

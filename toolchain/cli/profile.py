@@ -1,7 +1,7 @@
 """``profile``: measure what the blocks of a search space cost on a device, into a latency table."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,20 +12,32 @@ from fednas.toolchain.cli.output import emit, note, progress_bar, warn
 from fednas.toolchain.cli.parsing import space_from
 from fednas.toolchain.cli.table import findings_text, summary_text
 
-_RUNTIMES = ("onnxruntime", "tensorrt")
+if TYPE_CHECKING:
+    from fednas.latency_tables import LatencyTable
+
+_RUNTIMES = ("onnxruntime", "tensorrt", "trtexec")
 _PLANS = ("exhaustive", "sparse", "network")
+profile_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, no_args_is_help=False)
 
 
+@profile_app.callback()
 def profile(
-    device: Annotated[str, typer.Option(help="Device that is measured; see `fednas-export devices`.")],
+    context: typer.Context,
+    device: Annotated[
+        str | None, typer.Option(help="Device that is measured; see `fednas-export devices`.", show_default=False)
+    ] = None,
     space: SpaceOption = None,
     supernet: SupernetOption = None,
-    runtime: Annotated[str, typer.Option(help="Runtime to measure with: onnxruntime.")] = "onnxruntime",
+    runtime: Annotated[
+        str | None, typer.Option(help="Runtime to measure with: onnxruntime; in a kit also tensorrt or trtexec.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="Precision to measure: fp32.")] = "fp32",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
     plan: Annotated[str, typer.Option(help="What to measure: exhaustive (every distinct block).")] = "exhaustive",
-    over: Annotated[str, typer.Option(help="Where to measure: local.")] = "local",
+    over: Annotated[
+        str, typer.Option(help="Where to measure: local, or kit:DIR, a folder to carry to a board without network.")
+    ] = "local",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the readings of an interrupted run.")] = False,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for readings, at least nine of each model.")] = 10.0,
     accept_unfit: Annotated[
@@ -39,12 +51,40 @@ def profile(
     Without --space or --supernet, the embedded space. Exit code 5 if the machine is not fit to measure (other
     programs, heat, drift); --resume then goes on with the readings so far. The raw readings are kept beside the
     table, in a file that ends in .readings.jsonl.
+
+    --over kit:DIR writes a folder instead, with a script that measures on any board; `profile import` reads what
+    it brings home.
     """
-    _check_built(runtime, precision, plan, over)
+    if context.invoked_subcommand is not None:
+        return
+    if device is None:
+        raise typer.BadParameter("it is missing; which device is to be measured?", context, param_hint="--device")
+    if over.startswith("kit:"):
+        from fednas.toolchain.cli.profile_kit import KitOptions, write_kit_folder
+
+        unused = {"--out": out is not None, "--resume": resume, "--accept-unfit": accept_unfit}
+        write_kit_folder(
+            KitOptions(
+                device=device,
+                space=space,
+                supernet=supernet,
+                runtime=runtime,
+                precision=precision,
+                threads=threads,
+                batch=batch,
+                plan=plan,
+                seconds=seconds,
+                profiles=profiles,
+            ),
+            over.removeprefix("kit:"),
+            [option for option, given in unused.items() if given],
+        )
+        return
+    _check_built(runtime or "onnxruntime", precision, plan, over)
     target = find_profile(device, profiles)
     measured_space = space_from(space, supernet)
     # Heavy from here on: the checks above answer at once.
-    from fednas.latency_tables import lint, readings_path, save_table
+    from fednas.latency_tables import readings_path, save_table
     from fednas.toolchain.measure import profile_space
 
     path = out or Path(f"{target.name}-{precision}.latency.json")
@@ -72,6 +112,13 @@ def profile(
         raise
     save_table(table, path)
     partial.replace(readings_path(path))
+    tell_table(table, path)
+
+
+def tell_table(table: "LatencyTable", path: Path) -> None:
+    """Print what was written as ``path`` and how far it can be trusted."""
+    from fednas.latency_tables import lint
+
     findings = lint(table)
     document = {
         "table": str(path),
@@ -95,7 +142,7 @@ def _check_built(runtime: str, precision: str, plan: str, over: str) -> None:
     if plan not in _PLANS:
         raise unknown_name("plan", plan, _PLANS)
     if over != "local" and not over.startswith(("ssh://", "kit:")):
-        raise FednasError(f"--over {over!r} is no place to measure", hint="use local")
+        raise FednasError(f"--over {over!r} is no place to measure", hint="use local or kit:DIR")
     for option, value, built in (
         ("--runtime", runtime, "onnxruntime"),
         ("--precision", precision, "fp32"),
