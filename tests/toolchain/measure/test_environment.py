@@ -68,7 +68,7 @@ def test_a_raspberry_pi_keeps_flags(tmp_path: Path) -> None:
 def test_cores_of_two_kinds_are_named(tmp_path: Path) -> None:
     files = {f"{CPU.format(core)}/cpu_capacity": 1024 if core == CORES[0] else 446 for core in CORES}
     assert read_machine(write(tmp_path, files)).capacities == (446, 1024)
-    assert read_machine(write(tmp_path, {path: 1024 for path in files})).capacities == ()
+    assert read_machine(write(tmp_path, dict.fromkeys(files, 1024))).capacities == ()
 
 
 def test_counters_of_the_processor(tmp_path: Path) -> None:
