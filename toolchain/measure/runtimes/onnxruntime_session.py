@@ -39,7 +39,7 @@ class OnnxRuntimeModel(WallClockModel):
 
         self._session = _session(model, _options(threads), [PROVIDER])
         entering, leaving = _only_names(self._session)
-        feed = random_input(input_shape, seed)
+        feed = _feed(self._session, input_shape, seed)
         binding = self._session.io_binding()
         # Held here because the binding keeps only a pointer to the memory.
         self._input = ort.OrtValue.ortvalue_from_numpy(feed)
@@ -204,7 +204,16 @@ def _only_names(session: Any) -> tuple[str, str]:
     return inputs[0].name, outputs[0].name
 
 
-def _first_output(session: Any, name: str, feed: "NDArray[np.float32]") -> "NDArray[np.float32]":
+def _feed(session: Any, input_shape: tuple[int, ...], seed: int) -> "NDArray[Any]":
+    """Random numbers, or random pixels where the model reads uint8."""
+    import numpy as np
+
+    if session.get_inputs()[0].type == "tensor(uint8)":
+        return np.random.default_rng(seed).integers(0, 256, input_shape, dtype=np.uint8)
+    return random_input(input_shape, seed)
+
+
+def _first_output(session: Any, name: str, feed: "NDArray[Any]") -> "NDArray[np.float32]":
     try:
         result: NDArray[np.float32] = session.run(None, {name: feed})[0]
     except Exception as err:
