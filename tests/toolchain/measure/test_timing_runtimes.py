@@ -1,5 +1,7 @@
 """One contract for every runtime that times models: those that can run here keep it for real."""
 
+import contextlib
+import ctypes
 import os
 import time
 from collections.abc import Iterator
@@ -236,6 +238,9 @@ def test_threads_are_those_asked_for(name: str, threads: int, tiny_space: Search
 
 
 def _resident_mb() -> float:
+    # What was freed, but kept by the allocator for the next one, is no leak.
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -245,9 +250,9 @@ def _resident_mb() -> float:
 def test_a_closed_model_frees_its_memory(name: str) -> None:
     wide = BlockSpec(
         kind=BlockKind.RESIDUAL,
-        in_channels=256,
-        mid_channels=256,
-        out_channels=256,
+        in_channels=384,
+        mid_channels=384,
+        out_channels=384,
         in_hw=4,
         stride=1,
         shortcut=Shortcut.IDENTITY,
@@ -261,10 +266,10 @@ def test_a_closed_model_frees_its_memory(name: str) -> None:
             model.call()
 
     # What the first ones leave behind are caches of the runtime.
-    for _ in range(3):
+    for _ in range(2):
         load_and_close()
     before = _resident_mb()
-    rounds = 6
+    rounds = 4
     for _ in range(rounds):
         load_and_close()
     assert _resident_mb() - before < rounds / 2 * weights_mb

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NANOSECONDS_PER_MS = 1e6
-ONE_CALL = 10
-"""A first call this many times longer than a reading: warm calls are not so much faster that one would not fill it."""
 ENQUEUE_BOUND = 0.8
 """Share of the device's time from which on enqueueing is said to bind it; trtexec warns at the same."""
 
@@ -58,19 +56,10 @@ class TimedModel(ABC):
             raise ContractError(f"a model cannot be called {times} times")
         return self._milliseconds(times)
 
-    def usual_ms(self, reading_ms: float, probes: int = 8) -> float:
-        """Fastest of some calls; a model far slower than ``reading_ms`` is called once only."""
-        fastest_ms = self.call()
-        for _ in range(probes - 1):
-            if fastest_ms > ONE_CALL * reading_ms:
-                break
-            fastest_ms = min(fastest_ms, self.call())
-        return fastest_ms
-
-    def repetitions(self, reading_ms: float) -> int:
+    def repetitions(self, reading_ms: float, probes: int = 8) -> int:
         """Calls that fill a reading of ``reading_ms``, so that the timer's own share stays small."""
-        usual_ms = self.usual_ms(reading_ms)
-        return max(1, round(reading_ms / usual_ms)) if usual_ms > 0 else 1
+        fastest_ms = min(self.call() for _ in range(probes))
+        return max(1, round(reading_ms / fastest_ms)) if fastest_ms > 0 else 1
 
     def output(self) -> "NDArray[np.float32]":
         """What the last call gave, with the batch first; called first if it never was."""

@@ -61,6 +61,7 @@ class TorchEagerModel(WallClockModel):
 
     def _release(self) -> None:
         super()._release()
+        _drop_weights(self._module)
         self._module = self._images = self._result = None
 
 
@@ -121,6 +122,7 @@ class TorchCudaModel(DeviceTimedModel):
     def _release(self) -> None:
         import torch
 
+        _drop_weights(self._module)
         self._graph = self._module = self._images = self._result = None
         torch.cuda.empty_cache()
 
@@ -220,6 +222,14 @@ class _plain_fp32(AbstractContextManager[None]):  # noqa: N801 - reads as what i
         torch.backends.cudnn.allow_tf32 = convolutions
         torch.backends.cuda.matmul.allow_tf32 = products
         torch.backends.cudnn.benchmark = benchmark
+
+
+def _drop_weights(module: Any) -> None:
+    """Free them now: the module is part of a cycle (`torch.fx`), which waits for the garbage collector."""
+    import torch
+
+    for weight in module.parameters():
+        weight.data = torch.empty(0)
 
 
 def _require_torch() -> None:

@@ -60,13 +60,9 @@ class TrtexecModel(DeviceTimedModel):
         if not order.engine.is_file() or not order.engine.stat().st_size:
             raise FednasError("trtexec said that it passed, but wrote no engine", hint="is the disk full?")
 
-    def usual_ms(self, reading_ms: float, probes: int = 1) -> float:
-        """As for all models, but of one call: each starts a program."""
-        return super().usual_ms(reading_ms, probes)
-
-    def repetitions(self, reading_ms: float) -> int:
-        """As for all models, but no fewer than trtexec runs anyway."""
-        return max(FEWEST_RUNS, super().repetitions(reading_ms))
+    def repetitions(self, reading_ms: float, probes: int = 1) -> int:
+        """As for all models, but of one probe, which starts a program, and no fewer than trtexec runs anyway."""
+        return max(FEWEST_RUNS, super().repetitions(reading_ms, probes))
 
     def layers(self) -> tuple[tuple[LayerTime, ...], tuple[LayerInfo, ...]]:
         """Time and description of every layer, from a run of its own."""
