@@ -2,7 +2,9 @@
 
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
 from fednas.latency_tables.estimate import EstimatedLatencyModel, estimate_for
-from fednas.latency_tables.lint import Finding, lint
+from fednas.latency_tables.finding import Finding
+from fednas.latency_tables.fingerprint import Difference, machine_differences, table_differences
+from fednas.latency_tables.lint import lint, lint_readings
 from fednas.latency_tables.measured import (
     MeasuredLatencyModel,
     border_numbers,
@@ -40,6 +42,7 @@ __all__ = [
     "BlockKind",
     "BlockSpec",
     "Calibration",
+    "Difference",
     "Energy",
     "EstimatedLatencyModel",
     "Finding",
@@ -61,11 +64,14 @@ __all__ = [
     "contribution_ms",
     "estimate_for",
     "lint",
+    "lint_readings",
     "load_latency_model",
     "load_table",
+    "machine_differences",
     "readings_needed",
     "readings_path",
     "require_fit",
     "save_table",
+    "table_differences",
     "table_from_json",
 ]

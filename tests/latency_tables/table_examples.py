@@ -10,9 +10,11 @@ from fednas.latency_tables import (
     Interval,
     LatencyTable,
     Machine,
+    NetworkReading,
     Report,
     Session,
     Shortcut,
+    Source,
     TableEntry,
 )
 
@@ -98,3 +100,30 @@ def make_table(*entries: TableEntry, **changes: Any) -> LatencyTable:
 def widths(spec: BlockSpec, middles: tuple[int, ...]) -> list[BlockSpec]:
     """The block with other middle widths: a family in which only the work differs."""
     return [replace(spec, mid_channels=middle) for middle in middles]
+
+
+def network(role: Any, blocks: tuple[int, ...], measured_ms: float, predicted_ms: float) -> NetworkReading:
+    """A whole network with readings 5 % around its median."""
+    return NetworkReading(
+        role=role,
+        blocks=blocks,
+        median_ms=measured_ms,
+        p10_ms=measured_ms * 0.95,
+        p90_ms=measured_ms * 1.05,
+        samples=50,
+        predicted_ms=predicted_ms,
+    )
+
+
+def source(name: str, machine: Machine) -> Source:
+    """A source of a merged table, measured on this machine."""
+    table = make_table()
+    return Source(
+        name=name,
+        sha256="0" * 64,
+        date=table.date,
+        tool_version=table.tool_version,
+        machine=machine,
+        session=table.session,
+        speed=1.0,
+    )

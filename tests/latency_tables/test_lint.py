@@ -1,12 +1,16 @@
 """Faults that were met in published tables, rebuilt small."""
 
+import hashlib
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from table_examples import BODY, HEAD, REPORT, STEM, entry, make_table, widths
+from table_examples import BODY, HEAD, NETWORK, REPORT, STEM, entry, make_table, network, source, widths
 
-from fednas.latency_tables import Calibration, LatencyTable, Report, lint
+from fednas.latency_tables import Calibration, LatencyTable, Report, lint, lint_readings, save_table
 
 MIDDLES = (8, 16, 32, 64, 128, 256)
 FAMILY = widths(BODY, MIDDLES)
@@ -76,12 +80,19 @@ def test_coverage_within_its_scatter_is_no_finding() -> None:
 
 
 def test_impossible_spread() -> None:
-    flat = {"p10_ms": 1.0, "p90_ms": 1.0}
+    flat = {"p10_ms": 1.0, "p90_ms": 1.0, "spread": 0.0}
     one = make_table(entry(STEM, 1.0, **flat), entry(BODY, 2.0), entry(HEAD, 3.0))
     assert rules(one) == [("warning", "spread")]
     assert rules(make_table(entry(STEM, 1.0, **flat))) == [("error", "spread")]
-    wide = lint(make_table(entry(STEM, 1.0, spread=0.3), entry(BODY, 2.0)))
-    assert wide[0].message == "1 medians are known to no better than 5%; worst: stem-in3-out8-hw4-s1 to 30%"
+    wide = lint(make_table(entry(STEM, 1.0, spread=0.06, samples=9), entry(BODY, 2.0)))
+    assert wide[0].message == "1 medians are known to no better than 5%; worst: stem-in3-out8-hw4-s1 to 6%"
+    # Half of the readings would lie 0.11 ms away, four fifths of them within 0.1 ms.
+    ruled_out = lint(make_table(entry(STEM, 1.0, spread=0.03), entry(BODY, 2.0)))
+    assert [(f.level, f.rule) for f in ruled_out] == [("error", "spread")]
+    assert "spread that their own percentiles rule out, such as stem-in3" in ruled_out[0].message
+    modes = lint(make_table(entry(STEM, 1.0, p10_ms=0.5, p90_ms=1.6), entry(BODY, 2.0)))
+    assert [f.level for f in modes] == ["warning"]
+    assert "differ by more than a factor of 3" in modes[0].message
 
 
 def test_origins_that_do_not_agree_with_samples_and_mixtures() -> None:
@@ -100,6 +111,88 @@ def test_remarks_of_the_session_and_a_calibration_that_eats_the_entries() -> Non
 
 
 def test_errors_come_first() -> None:
-    table = make_table(entry(STEM, 1.0, spread=0.3, samples=0), entry(BODY, 2.0, spread=0.3), interval=None)
+    table = make_table(entry(STEM, 1.0, samples=0), entry(BODY, 2.0, spread=0.06, samples=9), interval=None)
     levels = [finding.level for finding in lint(table)]
     assert levels == sorted(levels)
+
+
+def jetson_like(faster: int) -> LatencyTable:
+    """Twelve blocks, each at two middle widths; the wider is 3 % faster in ``faster`` of them, else 3 % slower."""
+    entries = []
+    for i in range(12):
+        small, large = widths(replace(BODY, in_channels=8 + i, out_channels=100 + 20 * i), (32, 64))
+        entries += [entry(small, 1 + i / 7), entry(large, (1 + i / 7) * (0.97 if i < faster else 1.03))]
+    return make_table(*entries)
+
+
+def test_a_launch_bound_gpu_where_most_larger_blocks_are_a_little_faster() -> None:
+    # As the public Jetson table at 160 px: 41 of 60 steps to a larger kernel are faster by more than 2 %.
+    (found,) = [f for f in lint(jetson_like(8)) if f.rule == "monotonic"]
+    assert found.level == "error"
+    assert "more work is more than 2% faster in 8 of 12 steps" in found.message
+    # As the phone's table: none of 60.
+    assert [f for f in lint(jetson_like(0)) if f.rule == "monotonic"] == []
+
+
+def test_a_step_within_the_medians_own_doubt_is_no_finding() -> None:
+    unsure = {"spread": 0.04, "p10_ms": 0.5, "p90_ms": 1.2}
+    small, large = widths(BODY, (8, 16))
+    assert "monotonic" not in {
+        f.rule for f in lint(make_table(entry(small, 1.0, **unsure), entry(large, 0.93, **unsure)))
+    }
+    assert "monotonic" in {f.rule for f in lint(make_table(entry(small, 1.0), entry(large, 0.93)))}
+
+
+def test_entries_copied_from_another_table() -> None:
+    # As the public Jetson table that holds six entries of a phone: stem, first block, head.
+    phone = make_table(entry(STEM, 1.123456789012), entry(HEAD, 0.2), device="note10")
+    board = make_table(entry(STEM, 1.123456789012), entry(BODY, 2.0), entry(HEAD, 0.3))
+    (found,) = lint(board, others={"note10.json": phone})
+    assert (found.level, found.rule) == ("error", "copied")
+    assert found.message == "1 measured entries agree with note10.json to the last digit, such as stem-in3-out8-hw4-s1"
+
+
+def test_blocks_of_the_space_that_are_missing_and_entries_that_are_foreign() -> None:
+    table = make_table(entry(STEM, 1.0), entry(widths(BODY, (64,))[0], 2.0))
+    found = {f.rule: f for f in lint(table, blocks=NETWORK)}
+    assert found["missing"].level == "error"
+    assert "2 of the 3 blocks of the space have no entry, such as head-in16-out10" in found["missing"].message
+    assert found["foreign"].level == "warning"
+    assert lint(make_table(), blocks=NETWORK) == []
+
+
+def test_a_table_that_was_edited_no_longer_adds_up() -> None:
+    whole = [network("held-out", (0, 1, 2), 6.0, 6.3), network("calibration", (0, 2), 4.0, 4.0)]
+    honest = report(subnets=1, mape=0.05)
+    # Without calibration the prediction is the sum of the entries: 1 + 2 + 3 ms.
+    sound = make_table(networks=(network("held-out", (0, 1, 2), 6.3, 6.0),), report=report(subnets=1, mape=1 - 6 / 6.3))
+    assert lint(sound) == []
+    edited = lint(make_table(networks=tuple(whole), report=honest))
+    assert [f.rule for f in edited] == ["edited"]
+    assert "1 of 2 networks were predicted with other entries" in edited[0].message
+    flattered = lint(make_table(networks=sound.networks, report=report(subnets=1, mape=0.01)))
+    assert "the report states 1.0% on 1 networks, but its 1 held-out networks give 4.8%" in flattered[0].message
+
+
+def test_sources_of_several_machines_or_states() -> None:
+    machine = make_table().machine
+    hot, other = (msgspec.structs.replace(machine, **c) for c in ({"limit_mhz": 800.0}, {"cpu_model": "another"}))
+    sources = (source("a.json", machine), source("b.json", hot), source("c.json", other))
+    found = [f for f in lint(make_table(sources=sources)) if f.rule == "fingerprints"]
+    assert [f.level for f in found] == ["error", "warning", "warning"]
+    assert found[0].message == "b.json and c.json differ in cpu model: test processor and another"
+    assert found[1].message == "a.json and b.json differ in limit mhz: not readable and 800"
+
+
+def test_raw_readings_that_are_not_those_of_the_table(tmp_path: Path) -> None:
+    session = msgspec.structs.replace(make_table().session, readings_sha256=hashlib.sha256(b"raw").hexdigest())
+    table, path = make_table(session=session), tmp_path / "cpu.json"
+    save_table(table, path)
+    assert lint_readings(table, path) == []  # not kept beside it: nothing to hold against it
+    readings = tmp_path / "cpu.readings.jsonl"
+    readings.write_bytes(b"raw")
+    assert lint_readings(table, path) == []
+    readings.write_bytes(b"row")
+    (found,) = lint_readings(table, path)
+    assert (found.level, found.rule) == ("error", "readings")
+    assert "cpu.readings.jsonl is not the file of raw readings" in found.message

@@ -1,0 +1,170 @@
+"""What speaks against the entries of a table."""
+
+import itertools
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+from fednas.latency_tables.blocks import BlockSpec
+from fednas.latency_tables.finding import Finding, Level
+from fednas.latency_tables.measured import LEAST_SHARE, contribution_ms
+from fednas.latency_tables.table import LatencyTable, TableEntry
+
+FASTER = 0.05
+"""A block with more work in one dimension may be this much faster before it counts (alignment helps some widths)."""
+MANY_FASTER = 0.2
+"""Share of such steps that makes the table worthless."""
+SLIGHTLY_FASTER = 0.02
+MANY_SLIGHTLY_FASTER = 1 / 3
+"""In a public table of a launch-bound GPU 41 of 60 larger kernels were faster by more than 2 %; on a phone, none."""
+BIG_STEP = 1.3
+"""Ratio of MACs from which a latency that stays the same says that the device is launch-bound."""
+NO_SIGNAL = 1.02
+"""Ratio of latencies that is no more than noise."""
+WIDE_SPREAD = 0.05
+WIDE_READINGS = 3.0
+"""Ratio of the 90th to the 10th percentile of readings from which the median of two modes may be anywhere."""
+MEDIAN_ERROR = 1.2533 * 1.4826
+"""Standard error of a median, times the root of the samples, over their median absolute deviation."""
+
+
+def _monotonic(table: LatencyTable) -> Iterator[Finding]:
+    steps = list(_steps(table.entries))
+    wrong = [step for step in steps if _faster_by(step, FASTER)]
+    slightly = sum(_faster_by(step, SLIGHTLY_FASTER) for step in steps)
+    if slightly > MANY_SLIGHTLY_FASTER * len(steps):
+        message = f"more work is more than {SLIGHTLY_FASTER:.0%} faster in {slightly} of {len(steps)} steps"
+        yield Finding("error", "monotonic", f"{message}: the readings follow something else than the work")
+    elif wrong:
+        small, large = min(wrong, key=lambda step: step[1].median_ms / step[0].median_ms)
+        worst = f"worst: {large.spec.key} takes {large.median_ms / small.median_ms:.2f} of {small.spec.key}"
+        level: Level = "error" if len(wrong) > MANY_FASTER * len(steps) else "warning"
+        message = f"more work is more than {FASTER:.0%} faster in {len(wrong)} of {len(steps)} steps; {worst}"
+        yield Finding(level, "monotonic", message)
+
+
+def _launch_bound(table: LatencyTable) -> Iterator[Finding]:
+    big = [(small, large) for small, large in _steps(table.entries) if large.spec.macs >= BIG_STEP * small.spec.macs]
+    if len(big) < 5:
+        return
+    ratio = statistics.median(large.median_ms / small.median_ms for small, large in big)
+    if ratio < NO_SIGNAL:
+        message = f"blocks with at least {BIG_STEP:g} times the MACs take {ratio:.3f} times as long: launches dominate"
+        yield Finding("error", "launch-bound", message)
+
+
+def _copied(table: LatencyTable) -> Iterator[Finding]:
+    counts = Counter(map(_reading, _measured(table)))
+    copies = sum(count for count in counts.values() if count > 1)
+    if copies:
+        yield Finding("error", "copied", f"{copies} measured entries agree with another one to the last digit")
+
+
+def _origins(table: LatencyTable) -> Iterator[Finding]:
+    counts = Counter(entry.origin for entry in table.entries)
+    if len(counts) > 1:
+        parts = ", ".join(f"{count} {origin}" for origin, count in sorted(counts.items()))
+        yield Finding("warning", "mixed", f"entries are of different origin: {parts}")
+    if bad := [e for e in table.entries if (e.origin == "measured") != (e.samples > 0)]:
+        message = f"{len(bad)} entries are called {bad[0].origin} with {bad[0].samples} samples, such as"
+        yield Finding("error", "origin", f"{message} {bad[0].spec.key}")
+
+
+def _spread(table: LatencyTable) -> Iterator[Finding]:
+    measured = [entry for entry in table.entries if entry.samples > 1]
+    flat = [entry for entry in measured if entry.p10_ms == entry.p90_ms]
+    if flat:
+        message = f"{len(flat)} entries have no spread over several samples: a coarse clock, or not readings at all"
+        yield Finding("error" if len(flat) > len(measured) / 2 else "warning", "spread", message)
+    if impossible := [entry for entry in measured if _impossible(entry)]:
+        message = f"{len(impossible)} entries state a spread that their own percentiles rule out, such as"
+        yield Finding("error", "spread", f"{message} {impossible[0].spec.key}")
+    if wide := [entry for entry in measured if entry.spread > WIDE_SPREAD]:
+        worst = max(wide, key=lambda entry: entry.spread)
+        message = f"{len(wide)} medians are known to no better than {WIDE_SPREAD:.0%}"
+        yield Finding("warning", "spread", f"{message}; worst: {worst.spec.key} to {worst.spread:.0%}")
+    if scattered := [entry for entry in measured if entry.p90_ms > WIDE_READINGS * entry.p10_ms]:
+        worst = max(scattered, key=lambda entry: entry.p90_ms / entry.p10_ms)
+        message = f"the readings of {len(scattered)} entries differ by more than a factor of {WIDE_READINGS:g}"
+        yield Finding("warning", "spread", f"{message}; worst: {worst.spec.key}")
+
+
+def _swallowed(table: LatencyTable) -> Iterator[Finding]:
+    floors = [
+        entry
+        for entry in table.entries
+        if contribution_ms(entry.spec, entry.median_ms, table.calibration) <= LEAST_SHARE * entry.median_ms
+    ]
+    if len(floors) > len(table.entries) / 4:
+        message = f"calibration takes nearly all of {len(floors)} of {len(table.entries)} entries off as overhead"
+        yield Finding("warning", "calibration", message)
+
+
+ENTRY_RULES: tuple[Callable[[LatencyTable], Iterator[Finding]], ...] = (
+    _monotonic,
+    _launch_bound,
+    _copied,
+    _origins,
+    _spread,
+    _swallowed,
+)
+
+
+def copied_from(table: LatencyTable, name: str, other: LatencyTable) -> Iterator[Finding]:
+    """Measured entries that agree with one of another table to the last digit."""
+    theirs = {_reading(entry): entry for entry in _measured(other)}
+    if copies := [entry for entry in _measured(table) if _reading(entry) in theirs]:
+        message = f"{len(copies)} measured entries agree with {name} to the last digit, such as"
+        yield Finding("error", "copied", f"{message} {copies[0].spec.key}")
+
+
+def missing(table: LatencyTable, blocks: Sequence[BlockSpec]) -> Iterator[Finding]:
+    """Blocks of a space that the table does not price, and entries that no network of the space needs."""
+    if not blocks:
+        return
+    priced, wanted = {entry.spec for entry in table.entries}, set(blocks)
+    if lacking := sorted(wanted - priced):
+        message = f"{len(lacking)} of the {len(wanted)} blocks of the space have no entry, such as {lacking[0].key}"
+        yield Finding("error", "missing", message)
+    if idle := sorted(priced - wanted):
+        message = f"{len(idle)} entries are of no block of the space, such as {idle[0].key}"
+        yield Finding("warning", "foreign", message)
+
+
+def _measured(table: LatencyTable) -> Iterator[TableEntry]:
+    return (entry for entry in table.entries if entry.origin == "measured")
+
+
+def _reading(entry: TableEntry) -> tuple[float, float, float]:
+    return entry.median_ms, entry.p10_ms, entry.p90_ms
+
+
+def _faster_by(step: tuple[TableEntry, TableEntry], share: float) -> bool:
+    """Whether the larger block is faster by more than that, and by more than the two medians are unsure of."""
+    small, large = step
+    noise = 2 * math.hypot(small.spread, large.spread)
+    return large.median_ms < small.median_ms * (1 - max(share, noise))
+
+
+def _impossible(entry: TableEntry) -> bool:
+    """Half of the readings lie within the median absolute deviation of the median, 80 % between the percentiles."""
+    deviation_ms = entry.spread * entry.median_ms * math.sqrt(entry.samples) / MEDIAN_ERROR
+    reach_ms = max(entry.median_ms - entry.p10_ms, entry.p90_ms - entry.median_ms)
+    return deviation_ms > 1.01 * reach_ms
+
+
+def _steps(entries: Sequence[TableEntry]) -> Iterator[tuple[TableEntry, TableEntry]]:
+    """Neighbours in one dimension (input, middle or output channels), all else equal, the smaller first."""
+    for name in ("in_channels", "mid_channels", "out_channels"):
+        families: dict[tuple[object, ...], list[TableEntry]] = defaultdict(list)
+        for entry in entries:
+            families[_all_but(entry, name)].append(entry)
+        for family in families.values():
+            ordered = sorted(family, key=lambda entry: int(getattr(entry, name)))
+            yield from itertools.pairwise(ordered)
+
+
+def _all_but(entry: TableEntry, name: str) -> tuple[object, ...]:
+    fields = ("kind", "in_channels", "mid_channels", "out_channels", "in_hw", "stride", "shortcut")
+    return tuple(getattr(entry, field) for field in fields if field != name)
