@@ -7,12 +7,17 @@ from fednas.toolchain.measure.system_files import text_of
 
 CONFIGURATION = "etc/nvpmodel.conf"
 STATUS = "var/lib/nvpmodel/status"
-_MODEL = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", re.MULTILINE)
+_MODEL = re.compile(r"\bPOWER_MODEL:?\s+ID=(\d+)\s+NAME=(\S+)")
 
 
 def power_modes(root: Path) -> dict[int, str]:
     """Name of each mode by its number, as the module's nvpmodel.conf has them; empty where there is none."""
-    return {int(number): name for number, name in _MODEL.findall(text_of(root / CONFIGURATION) or "")}
+    return named_modes(text_of(root / CONFIGURATION) or "")
+
+
+def named_modes(text: str) -> dict[int, str]:
+    """Name of each mode by its number, from nvpmodel.conf or from what ``nvpmodel -p --verbose`` prints."""
+    return {int(number): name for number, name in _MODEL.findall(text)}
 
 
 def power_mode(root: Path) -> str | None:
