@@ -10,6 +10,8 @@ from msgspec import Meta
 
 from fednas.common import FednasError
 from fednas.latency_tables import Machine
+from fednas.toolchain.measure.conditions import Conditions
+from fednas.toolchain.measure.counters import Usage
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Reading
 from fednas.toolchain.measure.kit.decoding import decode_hostile, read_limited
@@ -29,10 +31,13 @@ SCHEMA = 1
 LARGEST_RESULTS = 256 * 2**20
 """Bytes, packed or unpacked."""
 NonNegative = Annotated[float, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
 Celsius = Annotated[float, Meta(ge=-100, le=300)]
 RUNTIMES = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "trtexec": "tensorrt"}
 """What measured on the board, and the runtime that it is: trtexec is a program around TensorRT."""
+LEAST_ROUNDS = {"onnxruntime": 9, "tensorrt": 9, "trtexec": 5}
+"""A visit of trtexec holds hundreds of runs, so fewer of them will do."""
 
 
 class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,6 +88,20 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     power_w: NonNegative | None
 
 
+class Around(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What went on around the readings of the last sitting; None where the board does not say."""
+
+    load_s: NonNegative
+    """Loading or building the models."""
+    timer_share: Share | None
+    """Of the shortest reading, what the clock itself makes uncertain."""
+    others_cores: NonNegative | None
+    """Cores that other programs kept busy, on average."""
+    stolen: Share | None
+    throttled: Share | None
+    """Of the time, during which a control group's quota held the script back."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that happened to the run."""
 
@@ -110,6 +129,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     date: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
     before: BoardState
     after: BoardState
+    around: Around
     moments: tuple[Moment, ...]
     events: tuple[Event, ...]
     readings: tuple[Reading, ...]
@@ -131,7 +151,7 @@ def read_results(path: Path, *, job: MeasuringJob | None = None, kit: KitDocumen
     results = results_from_json(read_limited(path, "results", LARGEST_RESULTS), what)
     if kit is not None and kit.kit != results.kit:
         _refuse(what, f"belong to kit {results.kit[:12]}, not to {kit.kit[:12]}", "name the kit that was measured")
-    if job is not None and job != results.job.job():
+    if job is not None and replace(job, seconds=results.job.seconds) != results.job.job():
         _refuse(what, "belong to another job: another space, plan, runtime, batch or threads", "measure again")
     return _collected(results)
 
@@ -148,6 +168,8 @@ def results_from_json(content: bytes, what: str) -> Results:
         _refuse(what, f"are of plan {results.job.plan.name!r}, which this version does not know")
     if RUNTIMES.get(results.runtime) is None:
         _refuse(what, f"were measured with {results.runtime!r}; known are {', '.join(RUNTIMES)}")
+    if results.least_rounds < min(LEAST_ROUNDS[results.runtime], results.job.least_rounds):
+        _refuse(what, f"were taken in only {results.least_rounds} rounds")
     _check_readings(results, what)
     return results
 
@@ -206,6 +228,22 @@ def _collected(results: Results) -> Collected:
         after=_machine(results.after),
         load_before=results.before.load,
         load_after=results.after.load,
+        conditions=_conditions(results),
+    )
+
+
+def _conditions(results: Results) -> Conditions:
+    around, moments = results.around, results.moments
+    clocks = [moment.current_mhz for moment in moments if moment.current_mhz is not None]
+    temperatures = [moment.temperature_c for moment in moments if moment.temperature_c is not None]
+    return Conditions(
+        load_s=around.load_s,
+        timer_share=around.timer_share,
+        stops=sum(event.what == "suspended" for event in results.events),
+        usage=Usage(others_cores=around.others_cores, stolen=around.stolen, throttled=around.throttled),
+        clock_low_mhz=min(clocks, default=None),
+        clock_high_mhz=max(clocks, default=None),
+        hottest_c=max(temperatures, default=None),
     )
 
 
@@ -220,7 +258,21 @@ def _machine(state: BoardState) -> Machine:
         governor=state.governor,
         power_mode=state.power_mode,
         current_mhz=state.current_mhz,
+        min_mhz=state.min_mhz,
         max_mhz=state.max_mhz,
+        limit_mhz=state.limit_mhz,
+        locked=_locked(state),
+        temperature_c=state.temperature_c,
+        throttle_events=state.throttled,
         python_version=state.python_version,
         numpy_version=state.numpy_version or "none",
     )
+
+
+def _locked(state: BoardState) -> bool | None:
+    """Whether the clocks could not move."""
+    if state.governor == "performance":
+        return True
+    if state.min_mhz is None or state.limit_mhz is None:
+        return None
+    return state.min_mhz == state.limit_mhz

@@ -17,6 +17,7 @@ PARTS = (
     "fednas.toolchain.measure.kit.board.folder",
     "fednas.toolchain.measure.kit.board.power",
     "fednas.toolchain.measure.kit.board.state",
+    "fednas.toolchain.measure.kit.board.usage",
     "fednas.toolchain.measure.kit.board.partial",
     "fednas.toolchain.measure.kit.board.on_onnxruntime",
     "fednas.toolchain.measure.kit.board.on_tensorrt",

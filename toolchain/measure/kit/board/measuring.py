@@ -8,7 +8,10 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 from fednas.toolchain.measure.kit.board.folder import BoardJob, groups_on_board
 from fednas.toolchain.measure.kit.board.partial import BoardReading, Partial
 from fednas.toolchain.measure.kit.board.state import BoardReader, interruptions, memory_bytes, slept_s
+from fednas.toolchain.measure.kit.board.usage import clock_uncertainty_ms, count_now, used_between
 
+LEAST_TICKS = 100
+"""Of the clock in a reading: its step is then at most 1 % of it."""
 SLEEP_S = 0.05
 """A reading during which the machine was suspended for longer is taken again."""
 CLOCK_JUMP_S = 2.0
@@ -58,6 +61,10 @@ class Measuring:
         self._times: Dict[int, int] = {}
         self._moment_due = self._saying_due = 0.0
         self._wall_s = wall_offset_s()
+        self._uncertain_ms = clock_uncertainty_ms()
+        self._before = count_now()
+        self._load_s = 0.0
+        self._shortest_ms: Optional[float] = None
 
     def run(self) -> bool:
         """Measure until every group has its seconds and rounds; whether anything was left to do."""
@@ -65,7 +72,9 @@ class Measuring:
         total, left = len(groups), [group for group in groups if not self.finished(group)]
         for group in left:
             try:
+                start = time.perf_counter()
                 self._load(group, total)
+                self._load_s += time.perf_counter() - start
                 self._measure(group, total)
             finally:
                 for model in self._models.values():
@@ -76,6 +85,14 @@ class Measuring:
     def finished(self, group: Group) -> bool:
         """Whether earlier sittings have measured it for long and often enough."""
         return group.spent_s >= group.seconds and group.rounds >= self.least_rounds
+
+    def around(self) -> Dict[str, Optional[float]]:
+        """What went on around the readings of this sitting; None where the board does not say."""
+        found: Dict[str, Optional[float]] = {"load_s": round(self._load_s, 3), "timer_share": None}
+        if self._shortest_ms and self._runtime.name == "onnxruntime":
+            found["timer_share"] = round(min(1.0, self._uncertain_ms / self._shortest_ms), 6)
+        found.update(used_between(self._before, count_now()))
+        return found
 
     def groups(self) -> List[Group]:
         """What is measured together, with what earlier sittings have done of it."""
@@ -109,8 +126,10 @@ class Measuring:
             self._times = dict.fromkeys(group.members, 1)
             return
         warm_until_stable(self._models[0])
+        # A clock of whole milliseconds, as some boards have, asks for readings of a tenth of a second.
+        reading_ms = max(self._runtime.reading_ms, LEAST_TICKS * self._uncertain_ms)
         for candidate, model in self._models.items():
-            self._times[candidate] = calls_for(model, self._runtime.reading_ms)
+            self._times[candidate] = calls_for(model, reading_ms)
 
     def _measure(self, group: Group, total: int) -> None:
         # A resumed run takes up with another order; the order need only be random.
@@ -123,8 +142,8 @@ class Measuring:
                 self._read(group.number, candidate, start)
             rounds += 1
             spent_s = time.perf_counter() - start
-            self._between(group, rounds, spent_s, total)
-        self._tell(group, rounds, spent_s, total)
+            last = spent_s >= group.seconds and rounds >= self.least_rounds
+            self._between(group, rounds, spent_s, total, last)
 
     def _read(self, group: int, candidate: int, start: float) -> None:
         model, times = self._models[candidate], self._times[candidate]
@@ -140,19 +159,21 @@ class Measuring:
             if slept < SLEEP_S:
                 break
             self._partial.add_event("suspended", slept)
+        spent_ms = latency_ms * times
+        self._shortest_ms = spent_ms if self._shortest_ms is None else min(self._shortest_ms, spent_ms)
         # Rounded as they are written, so that a resumed run has the very same numbers.
         samples = tuple(float("%.6g" % sample) for sample in model.samples)
         self._partial.add(
             BoardReading(group, candidate, float("%.9g" % latency_ms), round(elapsed_s, 6), interrupted, samples)
         )
 
-    def _between(self, group: Group, rounds: int, spent_s: float, total: int) -> None:
+    def _between(self, group: Group, rounds: int, spent_s: float, total: int, last: bool) -> None:
         now = time.perf_counter()
         if now >= self._moment_due:
             self._partial.add_moment(self._reader.moment(group.number, spent_s))
             self._look_at_wall_clock()
             self._moment_due = time.perf_counter() + max(MOMENTS_EVERY_S, self._seconds / 500)
-        if now >= self._saying_due:
+        if last or now >= self._saying_due:
             self._tell(group, rounds, spent_s, total)
             self._saying_due = now + SAY_EVERY_S
 
