@@ -9,7 +9,8 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from fednas.toolchain.measure.graphs import input_shape as network_input
 from fednas.toolchain.measure.graphs import network_onnx
 from fednas.toolchain.measure.plan import Specs, plan_for
 from fednas.toolchain.measure.rounds import READING_MS, WARMING_CALLS, ReportProgress, warm_up
-from fednas.toolchain.measure.sessions import TimedModel
+from fednas.toolchain.measure.runtimes import DEFAULT_RUNTIME, TimedModel, TimingRuntime, find_runtime
 from fednas.toolchain.space import SearchSpace
 
 State = Literal["in turn", "alone"]
@@ -69,25 +70,28 @@ def measure_onnx_file(
     *,
     input_shape: tuple[int, ...],
     neighbours: Sequence[Specs] = (),
+    runtime: TimingRuntime | None = None,
     threads: int = 1,
     seconds: float = 2.0,
     seed: int = 0,
     progress: ReportProgress | None = None,
 ) -> MeasuredLatency:
-    """Time the file under ONNX Runtime on this machine's CPU, on random input.
+    """Time the file under a runtime on this machine, on random input.
 
     Readings go on until ``seconds`` are over and there are three for each of `BATCHES` stretches.
 
     Args:
         input_shape: with the batch first; the latency is that of the whole batch.
         neighbours: what runs between the readings, to read the file in turn (see `neighbours_in`); none: alone.
+        runtime: ONNX Runtime on the processor unless given.
 
-    Raises `FednasError` if the runtime cannot load or run it.
+    Raises `FednasError` if the runtime is not here, or cannot load or run it.
     """
     (found,) = measure_onnx_files(
         [path],
         input_shape=input_shape,
         neighbours=neighbours,
+        runtime=runtime,
         threads=threads,
         seconds=seconds,
         seed=seed,
@@ -101,6 +105,7 @@ def measure_onnx_files(
     *,
     input_shape: tuple[int, ...],
     neighbours: Sequence[Specs] = (),
+    runtime: TimingRuntime | None = None,
     threads: int = 1,
     seconds: float = 2.0,
     seed: int = 0,
@@ -111,10 +116,27 @@ def measure_onnx_files(
     Each round reads every file once, in random order, so that a slow spell of the machine meets all of them alike.
     ``seconds`` are those of each file.
     """
-    models = [TimedModel(path, input_shape=input_shape, threads=threads, seed=seed) for path in paths]
+    runtime = runtime or find_runtime(DEFAULT_RUNTIME)
+    with ExitStack() as stack:
+
+        def load(model: Path | bytes, shape: tuple[int, ...], seed: int) -> TimedModel:
+            return stack.enter_context(runtime.load(model, input_shape=shape, threads=threads, seed=seed))
+
+        models = [load(path, input_shape, seed) for path in paths]
+        around = _Neighbours(neighbours, load, seed)
+        readers = _read_all(models, around, seconds, seed, progress)
+    return [reader.found(threads, input_shape[0]) for reader in readers]
+
+
+def _read_all(
+    models: Sequence[TimedModel],
+    around: "_Neighbours",
+    seconds: float,
+    seed: int,
+    progress: ReportProgress | None,
+) -> "list[_Reader]":
     for model in models:
         warm_up(model)
-    around = _Neighbours(neighbours, threads, seed)
     readers = [_Reader(model, around) for model in models]
     order, rng, total_s = list(readers), random.Random(seed), seconds * len(readers)  # noqa: S311
     start = time.perf_counter()
@@ -124,7 +146,7 @@ def measure_onnx_files(
             reader.read()
         if progress is not None and len(readers[0].alone) % 50 == 0:
             progress(min(spent_s, total_s), total_s)
-    return [reader.found(threads, input_shape[0]) for reader in readers]
+    return readers
 
 
 def neighbours_in(space: SearchSpace, seed: int = 0) -> tuple[Specs, ...]:
@@ -193,13 +215,12 @@ class _Reader:
 class _Neighbours:
     """Loaded networks that push a model out of the caches."""
 
-    def __init__(self, networks: Sequence[Specs], threads: int, seed: int) -> None:
+    def __init__(
+        self, networks: Sequence[Specs], load: Callable[[bytes, tuple[int, ...], int], TimedModel], seed: int
+    ) -> None:
         self._rng = random.Random(seed)  # noqa: S311 - an order, not a secret
         self._models = [
-            (
-                TimedModel(network_onnx(specs, seed=seed), input_shape=network_input(specs, 1), threads=threads),
-                sum(spec.weights for spec in specs),
-            )
+            (load(network_onnx(specs, seed=seed), network_input(specs, 1), 0), sum(spec.weights for spec in specs))
             for specs in networks
         ]
 

@@ -8,6 +8,7 @@ from fednas.common import FednasError
 from fednas.toolchain.measure import measure_onnx_file, neighbours_in
 from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.model_file import lowest_rank, median_interval
+from fednas.toolchain.measure.runtimes import find_runtime, runtime_status
 from fednas.toolchain.space import SearchSpace, blocks_of, largest_architecture
 
 
@@ -61,3 +62,13 @@ def test_a_file_is_read_alone_or_in_turn_with_others_and_says_which(model: Path,
     assert in_turn.state == "in turn"
     assert in_turn.alone_ms > 0
     assert in_turn.samples >= 60
+
+
+@pytest.mark.parametrize("name", [status.name for status in runtime_status() if status.can_run])
+def test_another_runtime_times_it_too(name: str, tiny_space: SearchSpace, tmp_path: Path) -> None:
+    specs = list(blocks_of(tiny_space, largest_architecture(tiny_space)))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(network_onnx(specs))
+    found = measure_onnx_file(path, input_shape=input_shape(specs, 1), seconds=0.05, runtime=find_runtime(name))
+    assert found.median_ms > 0
+    assert found.state == "alone"
