@@ -63,8 +63,9 @@ class Link:
         self.address = address
         self.stop = stop
         self._ssh, self._scp = _program("ssh"), _program("scp")
+        options = _options(address)
         self._folder = tempfile.TemporaryDirectory(prefix="fednas-ssh-", ignore_cleanup_errors=True)
-        self._options = [*_options(address), *_sharing(Path(self._folder.name) / "s")]
+        self._options = [*options, *_sharing(Path(self._folder.name) / "s")]
 
     def __enter__(self) -> Self:
         return self

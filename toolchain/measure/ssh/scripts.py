@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 _FUNCTIONS = r"""
 say() { printf 'fednas %s %s\n' "$1" "$2"; }
-free_kib() { set -- $(df -Pk "$1" 2>/dev/null | tail -n 1); case "$4" in ''|*[!0-9]*) echo 0;; *) echo "$4";; esac; }
+free_kib() { set -- $(df -Pk "$1" 2>/dev/null | tail -n 1); case "$4" in *[!0-9]*) ;; *) echo "$4";; esac; }
+nap() { sleep 0.1 2>/dev/null || sleep 1; }
 # Alive, and ours: after a restart of the board another process may have the number.
 ours() {
     case "$1" in ''|*[!0-9]*) return 1;; esac
@@ -41,7 +42,7 @@ MAKE_FOLDER = (
 for base in "${TMPDIR:-/tmp}" /var/tmp "$HOME"; do
     [ -d "$base" ] && [ -w "$base" ] || continue
     free=$(free_kib "$base")
-    if [ "$free" -ge @KIB@ ]; then
+    if [ "${free:-0}" -ge @KIB@ ]; then
         dir=$(mktemp -d "${base%/}/fednas-XXXXXXXX") && say folder "$dir" && exit 0
     fi
     say short "$free KiB in $base"
@@ -82,11 +83,13 @@ $detach sh -c '
     wait $!
     echo $? >"$0/exit"
 ' "$dir" "$python" </dev/null >/dev/null 2>&1 &
-for turn in 1 2 3 4 5; do
+turn=0
+while [ $turn -lt 50 ]; do
     [ -s "$dir/pid" ] && { say state running; exit 0; }
-    sleep 1
+    nap
+    turn=$((turn + 1))
 done
-say state dead
+[ -d "$dir/kit" ] && say state dead || say state gone
 say free "$(free_kib "$dir")"
 """
 )
@@ -115,7 +118,12 @@ dir=@DIR@
 stop() {
     ours "$(cat "$dir/pid" 2>/dev/null)" || return 0
     kill "-$1" $(cat "$dir/child" 2>/dev/null) 2>/dev/null
-    for turn in 1 2 3 4 5; do ours "$(cat "$dir/pid" 2>/dev/null)" || return 0; sleep 1; done
+    turn=0
+    while [ $turn -lt 50 ]; do
+        ours "$(cat "$dir/pid" 2>/dev/null)" || return 0
+        nap
+        turn=$((turn + 1))
+    done
     return 1
 }
 cd /

@@ -149,12 +149,13 @@ Host impostor
     UserKnownHostsFile {folder}/changed_hosts
 Host locked
     IdentityFile {folder}/other_key
+Host * !locked
+    IdentityFile {folder}/user_key
 Host *
     HostName 127.0.0.1
     HostKeyAlias loopback
     Port {port}
     User {getpass.getuser()}
-    IdentityFile {folder}/user_key
     IdentitiesOnly yes
     IdentityAgent none
     UserKnownHostsFile {folder}/known_hosts

@@ -149,8 +149,8 @@ def child_of_measuring(board: Any) -> int:
 
 
 def test_readings_come_back_and_nothing_stays(bench: Bench, board: Any) -> None:
-    collected = bench.collect(kit=bench.kit(rounds=5, pause=0.15))
-    assert len(collected.readings) == 5
+    collected = bench.collect(kit=bench.kit(rounds=8, pause=0.1))
+    assert len(collected.readings) == 8
     assert board.folders == []
     assert not bench.places.state.exists()
     assert bench.places.results.exists()
@@ -222,7 +222,7 @@ def test_a_board_that_is_another_device_is_refused(bench: Bench, board: Any) -> 
 
 def test_no_room_on_the_board_is_said_before_anything_is_sent(bench: Bench, board: Any) -> None:
     kit = bench.kit()
-    os.truncate(kit() / "models" / "0000.onnx", 1 << 50)
+    os.truncate(kit() / "models" / "0000.onnx", 1 << 42)
     with pytest.raises(FednasError, match=r"board has no room for the .* that measuring needs \(\d+ KiB in "):
         bench.collect(kit=kit)
     assert board.folders == []
@@ -239,7 +239,7 @@ def test_what_the_kit_complains_of_is_passed_on(
     bench: Bench, board: Any, code: int, exit_code: ExitCode, message: str
 ) -> None:
     with pytest.raises(FednasError, match=message) as caught:
-        bench.collect(kit=bench.kit(says="no onnxruntime\x1b here", code=code))
+        bench.collect(kit=bench.kit(says="no\x1bonnxruntime here", code=code))
     assert caught.value.exit_code is exit_code
     assert board.folders == []
     assert not bench.places.state.exists()
@@ -334,20 +334,22 @@ def test_stopping_stops_the_board_and_says_what_stays(bench: Bench, board: Any) 
 
 DRIVER = """\
 from pathlib import Path
-from fednas.latency_tables import BlockSpec
 from fednas.toolchain.measure.job import MeasuringJob
-from fednas.toolchain.measure.plan import Plan
+from fednas.toolchain.measure.plan import plan_for
 from fednas.toolchain.measure.ssh import SshAddress, collect_over_ssh
+from fednas.toolchain.space import SearchSpace
 here = Path({folder!r})
+settings = dict(device="cpu", runtime="onnxruntime", precision="fp32", threads=1, batch=1, seconds=5.0, seed=0)
+job = MeasuringJob(plan=plan_for("exhaustive", {space!r}), **settings)
 files = dict(state=here / "table.json.board", results=here / "results.json")
-collect_over_ssh({job!r}, SshAddress("board"), kit=lambda: here / "kit", **files)
+collect_over_ssh(job, SshAddress("board"), kit=lambda: here / "kit", **files)
 """
 
 
-def test_a_run_killed_here_goes_on_there_and_is_taken_up(bench: Bench, board: Any) -> None:
+def test_a_run_killed_here_goes_on_there_and_is_taken_up(bench: Bench, board: Any, tiny_space: SearchSpace) -> None:
     bench.kit(rounds=30, pause=0.1)
     driver = bench.folder / "driver.py"
-    driver.write_text(DRIVER.format(folder=str(bench.folder), job=bench.job))
+    driver.write_text(DRIVER.format(folder=str(bench.folder), space=tiny_space))
     process = subprocess.Popen([sys.executable, str(driver)])
     wait_for(lambda: readings_on(board) > 2)
     with pytest.raises(FednasError, match=r"another run holds .*table.json.board"):
@@ -408,13 +410,10 @@ def test_two_boards_at_once_each_with_its_own_outcome(
     places = {name: Places(bench.folder / f"{name}.board", bench.folder / f"{name}.json") for name in HOSTS}
     boards = [(SshAddress(name), places[name]) for name in HOSTS]
     with closing(collect_from_boards(bench.job, boards, say=bench.said.append, patience=QUICK)) as outcomes:
-        first = next(outcomes)
-        assert isinstance(first.result, FednasError)
-        wait_for(lambda: len(board.folders) == 2)
-        rest = {str(outcome.address): outcome.result for outcome in outcomes}
-    assert sorted(rest) == ["board", "other"]
-    assert all(isinstance(result, Collected) for result in rest.values())
-    assert first.address.host == "locked"
+        found = {str(outcome.address): outcome.result for outcome in outcomes}
+    assert sorted(found) == ["board", "locked", "other"]
+    assert "it does not let you in" in str(found.pop("locked"))
+    assert all(isinstance(result, Collected) for result in found.values())
     assert len(written) == 1
     assert not written[0].exists()
     assert board.folders == []
@@ -426,9 +425,7 @@ HOSTS = ("board", "locked", "other")
 
 def test_leaving_several_boards_stops_them_all(bench: Bench, board: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     kit = bench.kit(rounds=100, pause=0.1)()
-    monkeypatch.setattr(
-        "fednas.toolchain.measure.ssh.boards.write_kit", lambda _, folder: shutil.copytree(kit, folder)
-    )
+    monkeypatch.setattr("fednas.toolchain.measure.ssh.boards.write_kit", lambda _, folder: shutil.copytree(kit, folder))
     boards = [(SshAddress(name), Places(bench.folder / f"{name}.board", bench.folder / name)) for name in HOSTS]
     with closing(collect_from_boards(bench.job, boards, say=bench.said.append, patience=QUICK)) as outcomes:
         next(outcomes)
