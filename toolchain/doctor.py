@@ -18,6 +18,7 @@ from fednas.export import tensorrt_status
 from fednas.profiles import LOCAL, DeviceProfile, installed_version, load_profiles
 from fednas.toolchain.embedded import embedded_supernet_path
 from fednas.toolchain.measure.environment import read_machine
+from fednas.toolchain.measure.runtimes import RuntimeStatus, runtime_status
 
 PROJECT = "fednas-export"
 _REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+)\s*([^;]*?)\s*(?:;.*extra\s*==\s*['"]([^'"]+)['"].*)?""")
@@ -88,6 +89,8 @@ class Diagnosis:
     gpu: Gpu
     tensorrt: tuple[str, ...]
     """What TensorRT can and cannot do here, in sentences."""
+    runtimes: tuple[RuntimeStatus, ...]
+    """What could time models here."""
     embedded_supernet: str | None
     """Name of the file; None: this installation has none."""
     devices: tuple[DevicePath, ...]
@@ -105,6 +108,7 @@ def diagnose(user_folder: Path | None = None) -> Diagnosis:
         machine=machine_state(),
         gpu=gpu,
         tensorrt=tensorrt.sentences,
+        runtimes=runtime_status(),
         embedded_supernet=embedded_supernet(),
         devices=tuple(device_path(profile, gpu, tensorrt.can_build) for profile in profiles),
     )

@@ -75,3 +75,12 @@ def test_the_drivers_tool_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_containers_limit_is_read(tmp_path: Path, content: str, processors: float | None) -> None:
     (tmp_path / "cpu.max").write_text(content)
     assert doctor._cpu_quota(tmp_path / "cpu.max") == processors
+
+
+def test_each_runtime_is_said_to_run_or_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else found(name))
+    runtimes = {runtime.name: runtime for runtime in doctor.diagnose().runtimes}
+    assert runtimes["onnxruntime"].can_run
+    assert runtimes["openvino"].why_not == "openvino is not installed; pip install 'fednas-export[openvino]'"
+    assert all(runtime.evidence for runtime in runtimes.values())

@@ -23,12 +23,14 @@ def doctor_text(diagnosis: "Diagnosis") -> str:
     packages = [
         (p.name, p.extra or "always", p.wanted or "any", p.version or "not installed") for p in diagnosis.packages
     ]
+    runtimes = [(r.name, _yes(r.can_run), " ".join(r.precisions), r.why_not or r.evidence) for r in diagnosis.runtimes]
     devices = [(d.device, _yes(d.export), _yes(d.engine), _yes(d.measure), d.why) for d in diagnosis.devices]
     parts = [
         f"fednas-export {diagnosis.version}, Python {diagnosis.python}, {diagnosis.platform}",
         table(packages, ("package", "for", "wanted", "installed")),
         table(_machine_rows(diagnosis), ("this machine", "")),
         "\n".join(textwrap.fill(sentence, WIDTH) for sentence in diagnosis.tensorrt),
+        table(runtimes, ("runtime", "times models here", "precisions", "why not, or what of it was tried")),
         table(devices, ("device", "export", "engine", "measure", "what is missing here")),
     ]
     return "\n\n".join(parts)
