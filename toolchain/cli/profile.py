@@ -43,6 +43,12 @@ def profile(
     accept_unfit: Annotated[
         bool, typer.Option("--accept-unfit", help="Write the table of an unfit machine, marked as such.")
     ] = False,
+    power_mode: Annotated[
+        str | None, typer.Option(help="Set this power mode by its name meanwhile (Jetson); needs root.")
+    ] = None,
+    lock_clocks: Annotated[
+        bool, typer.Option("--lock-clocks", help="Lock the clocks at their highest meanwhile; needs root.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Table file; default DEVICE-PRECISION.latency.json here.")] = None,
     profiles: ProfilesOption = None,
 ) -> None:
@@ -50,7 +56,7 @@ def profile(
 
     Without --space or --supernet, the embedded space. Exit code 5 if the machine is not fit to measure (other
     programs, heat, drift); --resume then goes on with the readings so far. The raw readings are kept beside the
-    table, in a file that ends in .readings.jsonl.
+    table, in a file that ends in .readings.jsonl. Clocks and power modes are put back afterwards.
 
     --over kit:DIR writes a folder instead, with a script that measures on any board; `profile import` reads what
     it brings home.
@@ -62,7 +68,13 @@ def profile(
     if over.startswith("kit:"):
         from fednas.toolchain.cli.profile_kit import KitOptions, write_kit_folder
 
-        unused = {"--out": out is not None, "--resume": resume, "--accept-unfit": accept_unfit}
+        unused = {
+            "--out": out is not None,
+            "--resume": resume,
+            "--accept-unfit": accept_unfit,
+            "--power-mode": power_mode is not None,
+            "--lock-clocks": lock_clocks,
+        }
         write_kit_folder(
             KitOptions(
                 device=device,
@@ -85,7 +97,7 @@ def profile(
     measured_space = space_from(space, supernet)
     # Heavy from here on: the checks above answer at once.
     from fednas.latency_tables import readings_path, save_table
-    from fednas.toolchain.measure import profile_space
+    from fednas.toolchain.measure import clocks_as_asked, profile_space
 
     path = out or Path(f"{target.name}-{precision}.latency.json")
     if path.is_dir():
@@ -95,7 +107,11 @@ def profile(
     if partial.exists() and not resume:
         warn(f"{partial} of an earlier run is replaced; --resume would have gone on with it")
     try:
-        with progress_bar("measuring") as progress:
+        gpu = target.processor == "gpu"
+        with (
+            clocks_as_asked(path.parent, power_mode=power_mode, lock=lock_clocks, gpu=gpu),
+            progress_bar("measuring") as progress,
+        ):
             table = profile_space(
                 measured_space,
                 target,
