@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from fednas.common import ContractError, unknown_name
 from fednas.export.intervals import wilson_interval
 from fednas.export.paired_drop import PairedDrop, paired_drop
@@ -45,6 +47,13 @@ def tolerance_for(precision: str) -> Tolerance:
     if precision not in TOLERANCES:
         raise unknown_name("precision", precision, TOLERANCES)
     return TOLERANCES[precision]
+
+
+def for_few(tolerance: Tolerance, images: int) -> Tolerance:
+    """The tolerance for a few vectors: below fp32 one image on the border of two classes may fall either way."""
+    if tolerance.precision == "fp32":
+        return tolerance
+    return msgspec.structs.replace(tolerance, min_top1_agreement=min(tolerance.min_top1_agreement, 1 - 1.5 / images))
 
 
 class Parity(Record, frozen=True, kw_only=True):

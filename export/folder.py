@@ -15,8 +15,10 @@ from fednas.export.manifest import MANIFEST_FILE, SCHEMA, Manifest, ShippedFile
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-_BOARD_OUTPUT = re.compile(r"model\.\w+\.(plan|build\.log|bench\.log|times\.json)|timing-[\w.]+\.cache")
-"""What the build script writes on the board: made from our files, so replaced with them."""
+_BOARD_OUTPUT = re.compile(
+    r"model\.\w+\.(plan|(build|bench|run)\.log|(times|layers)\.json)|timing-[\w.-]+\.cache|board_result\.json"
+)
+"""What the board's script writes there: made from our files, so replaced with them."""
 
 
 class _SchemaOnly(msgspec.Struct):

@@ -11,7 +11,7 @@ from fednas.export.board.cudart import CudaRuntime
 from fednas.export.board.problem import BoardProblem
 from fednas.export.board.timing_key import TimingKey, timing_cache_name
 from fednas.export.board.trt_build import PRECISION_FLAGS, BuildOrder, build_engine, is_strongly_typed
-from fednas.export.board_script import BUILD_SCRIPT as BOARD_SCRIPT
+from fednas.export.board_kit import BOARD_SCRIPT
 from fednas.export.engine_options import BatchRange
 from fednas.export.onnx_file import BATCH_DIMENSION, OnnxFile, read_onnx_file
 

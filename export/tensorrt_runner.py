@@ -1,7 +1,7 @@
 """A TensorRT engine behind the interface that all runtimes share, so that one mechanism proves them all."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fednas.common import ContractError, read_bytes
 from fednas.export.board.cudart import CudaRuntime
@@ -55,6 +55,7 @@ class TensorRTRunner(Runner):
         plan = read_bytes(self.path, "engine")
         with board_problems(f"{self.path.name}: "):
             self._session = EngineSession(plan, self._cuda)
+        self.input_type = "uint8" if self._session.input_type == "uint8" else "float32"
         return self._session.input_shape, self._session.classes
 
     def _unload(self) -> None:
@@ -62,7 +63,7 @@ class TensorRTRunner(Runner):
             self._session.close()
         self._session = None
 
-    def _infer(self, images: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    def _infer(self, images: "NDArray[Any]") -> "NDArray[np.float32]":
         import numpy as np
 
         session, most = self.session, self.session.largest_batch

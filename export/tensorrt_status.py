@@ -29,7 +29,7 @@ class TensorRTStatus:
             return (f"TensorRT {self.version} and {self.gpus} GPU(s): engines can be built here.", TESTED)
         return (
             *self.reasons,
-            "Engines cannot be built here; the folder of a TensorRT device holds build_engine.sh for the board.",
+            "Engines cannot be built here; the folder of a TensorRT device holds board_check.py for the board.",
             TESTED,
         )
 

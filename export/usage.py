@@ -23,9 +23,12 @@ logits = session.run(None, {{"{input}": x}})[0]
 print(labels[int(logits[0].argmax())])"""
 
 _TENSORRT = (
-    "It finds the board's trtexec, picks the flags that its TensorRT version knows, builds {plans} and measures them. "
-    "An engine runs only on the kind of board and TensorRT version that built it, so build it on the board itself. The "
-    "input is what `preprocessing.json` describes; the engine does not contain these steps."
+    "It finds the board's TensorRT (Python module or trtexec), picks the options that this version knows and says why, "
+    "builds {plans}, holds them against the test vectors, measures them, and writes `board_result.json`. At home, "
+    "`fednas-export verify DIR --import board_result.json` folds that into this report. It needs Python 3.6 and nothing "
+    "else; for a board without Python, `python3 board_check.py --commands 10.3` prints trtexec's command lines. An "
+    "engine runs only on the kind of board and TensorRT version that built it. Its input is what `preprocessing.json` "
+    "describes."
 )
 
 
@@ -37,7 +40,7 @@ def usage_sections(shipment: Shipment, models: Sequence[Model], preprocessing: M
         plans = ", ".join(f"`{m.file.replace('.onnx', '.plan')}`" for m in models)
         use = (
             Paragraph("Copy this folder to the board and run there:"),
-            Code("sh build_engine.sh", "sh"),
+            Code("python3 board_check.py", "sh"),
             Paragraph(_TENSORRT.format(plans=plans)),
         )
     else:

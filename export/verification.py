@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from fednas.common import FednasError, decode_json, read_bytes, read_text, sha256_of
+from fednas.export.board_import import board_record_of
+from fednas.export.board_result import RESULT_FILE
 from fednas.export.census import census_of
-from fednas.export.evidence import ArtefactEvidence, Tolerance, tolerance_for, verify_artefact
+from fednas.export.evidence import ArtefactEvidence, for_few, tolerance_for, verify_artefact
 from fednas.export.folder import foreign_files, read_manifest, shipped_path
 from fednas.export.manifest import MANIFEST_FILE, Manifest, Model
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
@@ -87,6 +87,8 @@ def find_shipped_folders(folder: Path) -> tuple[Path, ...]:
 def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
     yield _files_check(folder, manifest)
     yield _status_check(manifest)
+    if manifest.board is not None:
+        yield _board_check(folder, manifest)
     preprocessing = _read_preprocessing(folder)
     labels = read_text(folder / LABELS_FILE, "labels")
     for model in manifest.models:
@@ -100,6 +102,20 @@ def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
             yield _census_check(model, onnx_file, manifest.shipment.device.runtime)
         yield _agreement_check(model, onnx_file.metadata, manifest, preprocessing, labels)
         yield _vectors_check(model, onnx_file, read_vectors(folder / manifest.test_vectors.file), manifest)
+
+
+def _board_check(folder: Path, manifest: Manifest) -> Check:
+    """Whether the board's result still says what the manifest says about the board."""
+    try:
+        record = board_record_of(folder, manifest, shipped_path(folder, RESULT_FILE))
+    except FednasError as err:
+        return Check(name="board", passed=False, detail=err.message)
+    if record != manifest.board:
+        return Check(name="board", passed=False, detail=f"the manifest says something else than {RESULT_FILE}")
+    found = [f"{engine.model} {'FAILED' if engine.reasons else 'agrees'}" for engine in record.engines]
+    detail = f"TensorRT {record.tensorrt_version} on {record.machine.board or record.machine.system}"
+    detail += ": " + "; ".join([*found, *(f"no engine of {why}" for why in record.failed), *record.reasons])
+    return Check(name="board", passed=not record.reasons, detail=detail)
 
 
 def _read_preprocessing(folder: Path) -> ModelInput:
@@ -182,18 +198,11 @@ def _vectors_check(model: Model, onnx_file: OnnxFile, vectors: Vectors, manifest
             detail = f"the vectors have {vectors.logits.shape[1]} logits, the model {onnx_file.classes}"
             return Check(name=name, passed=False, detail=detail)
         with OrtRunner(onnx_file.path) as runner:
-            tolerance = _for_few(expected, len(vectors.inputs))
+            tolerance = for_few(expected, len(vectors.inputs))
             evidence = verify_artefact(runner, vectors.inputs, vectors.logits, tolerance=tolerance)
     except FednasError as err:
         return Check(name=name, passed=False, detail=err.message)
     return Check(name=name, passed=evidence.passed, detail=_vector_detail(evidence, manifest))
-
-
-def _for_few(tolerance: Tolerance, images: int) -> Tolerance:
-    """The tolerance for a few vectors: below fp32 one image on the border of two classes may fall either way."""
-    if tolerance.precision == "fp32":
-        return tolerance
-    return msgspec.structs.replace(tolerance, min_top1_agreement=min(tolerance.min_top1_agreement, 1 - 1.5 / images))
 
 
 def _vector_detail(evidence: ArtefactEvidence, manifest: Manifest) -> str:
@@ -212,6 +221,6 @@ def _notes(folder: Path, manifest: Manifest) -> tuple[str, ...]:
     notes = [f"{folder}: not shipped, so not checked: {', '.join(foreign)}"] if foreign else []
     if manifest.status == "unverified":
         notes.append(f"{folder}: accuracy was never checked for this folder")
-    if manifest.shipment.device.runtime == "tensorrt":
+    if manifest.shipment.device.runtime == "tensorrt" and manifest.board is None:
         notes.append(f"{folder}: an engine built on the board is not checked here, only the ONNX file it is built from")
     return tuple(notes)

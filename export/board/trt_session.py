@@ -7,7 +7,7 @@ from fednas.export.board.cudart import CudaRuntime, GpuFacts
 from fednas.export.board.problem import BoardProblem
 from fednas.export.board.trt_build import error_log, import_tensorrt, said
 
-FLOAT_BYTES = {"float32": 4, "float16": 2}
+TYPE_BYTES = {"float32": 4, "float16": 2, "uint8": 1}
 FEWEST_RUNS = 100
 """A measurement has at least as many, however short its time."""
 
@@ -124,15 +124,15 @@ class EngineSession:
         self.input_shape = (int(shape[1]), int(shape[2]), int(shape[3]))
         self.classes = int(logits[1])
         self.smallest_batch, self.largest_batch = self._batches(int(shape[0]))
-        self._input_size = shape[1] * shape[2] * shape[3] * FLOAT_BYTES[self.input_type]
-        self._output_size = self.classes * FLOAT_BYTES[self.output_type]
+        self._input_size = shape[1] * shape[2] * shape[3] * TYPE_BYTES[self.input_type]
+        self._output_size = self.classes * TYPE_BYTES[self.output_type]
 
     def _type(self, name: str) -> str:
         found = self._engine.get_tensor_dtype(name)
-        for member, text in (("FLOAT", "float32"), ("HALF", "float16")):
+        for member, text in (("FLOAT", "float32"), ("HALF", "float16"), ("UINT8", "uint8")):
             if found == getattr(self._trt.DataType, member):
                 return text
-        raise BoardProblem("tensor %s of the engine is %s; only float32 and float16 are known" % (name, found))
+        raise BoardProblem("tensor %s of the engine is %s; only float32, float16 and uint8 are known" % (name, found))
 
     def _batches(self, batch: int) -> Tuple[int, int]:
         if batch > 0:

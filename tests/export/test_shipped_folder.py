@@ -94,8 +94,8 @@ class TestContents:
 
     def test_a_tensorrt_device_gets_the_build_script(self, ship: Ship, tmp_path: Path) -> None:
         folder = ship(tmp_path / "board", "tensorrt")
-        assert os.access(folder / "build_engine.sh", os.X_OK)
-        assert "sh build_engine.sh" in (folder / "report.md").read_text()
+        assert os.access(folder / "board_check.py", os.X_OK)
+        assert "python3 board_check.py" in (folder / "report.md").read_text()
         assert "never on a board" in (folder / "report.md").read_text()
 
     @pytest.mark.parametrize("name", ["", "two\nlines", "carriage\rreturn"])

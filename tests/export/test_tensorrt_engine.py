@@ -138,7 +138,7 @@ def test_without_a_gpu_it_says_what_tensorrt_said(model: Path, monkeypatch: pyte
 
 def test_without_the_module_the_ways_out_are_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(FednasError, match=r"pip install tensorrt.*build_engine\.sh on the board"):
+    with pytest.raises(FednasError, match=r"pip install tensorrt.*board_check\.py on the board"):
         engine_from_onnx(model, model.with_suffix(".plan"))
 
 
@@ -175,7 +175,7 @@ class TestStatus:
         text = " ".join(status.sentences)
         assert "The Python module tensorrt cannot be imported" in text
         assert "the driver library libcuda.so.1 is not here" in text
-        assert "build_engine.sh for the board" in text
+        assert "board_check.py for the board" in text
         assert "never run on TensorRT itself" in text
 
     def test_a_driver_without_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:

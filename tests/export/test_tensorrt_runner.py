@@ -92,6 +92,18 @@ def test_half_precision_inputs_and_a_smallest_batch(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(logits, 2 * images.reshape(5, 64)[:, :10])
 
 
+def test_pixels_stay_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    engine, recording = runner(monkeypatch, tmp_path, "10.3.0")
+    recording.tensors = {"input": ("INPUT", "UINT8", (-1, 1, 8, 8)), "logits": ("OUTPUT", "FLOAT", (-1, 10))}
+    recording.compute = lambda images, batch: (
+        np.frombuffer(images, np.uint8).reshape(batch, 64)[:, :10].astype(np.float32).tobytes()
+    )
+    images = np.arange(128, dtype=np.uint8).reshape(2, 1, 8, 8)
+    with engine:
+        assert engine.input_type == "uint8"
+        np.testing.assert_array_equal(engine.infer(images), images.reshape(2, 64)[:, :10])
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -100,7 +112,7 @@ def test_half_precision_inputs_and_a_smallest_batch(monkeypatch: pytest.MonkeyPa
         ({"tensors": {"input": ("INPUT", "FLOAT", (-1, 1, 8, 8))}}, "1 inputs and 0 outputs, not one each"),
         (
             {"tensors": {"input": ("INPUT", "INT32", (-1, 1, 8, 8)), "logits": ("OUTPUT", "FLOAT", (-1, 10))}},
-            "only float32 and float16 are known",
+            "only float32, float16 and uint8 are known",
         ),
         (
             {"tensors": {"input": ("INPUT", "FLOAT", (-1, 64)), "logits": ("OUTPUT", "FLOAT", (-1, 10))}},

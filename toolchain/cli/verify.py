@@ -1,25 +1,43 @@
 """The command ``verify``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fednas.common import ExitCode
+from fednas.common import ExitCode, FednasError
+
+if TYPE_CHECKING:
+    from fednas.export import Manifest
 
 
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A shipped device folder, or the folder of several.")],
+    import_: Annotated[
+        Path | None,
+        typer.Option("--import", metavar="FILE", help="Fold in board_result.json, which board_check.py wrote."),
+    ] = None,
 ) -> None:
     """Re-check a shipped folder against its manifest and test vectors; needs no torch.
 
-    Checks sizes and hashes, the ONNX file, its metadata, and that ONNX Runtime gives the shipped logits. Ends
-    with 0 if all is well, 4 if a check failed, 1 if it is no folder of ours or lacks a file.
+    Checks sizes and hashes, the ONNX file, its metadata, and that ONNX Runtime gives the shipped logits. With
+    --import, what the board found becomes part of the folder first: engines are judged on the logits they gave
+    there, a latency budget on what was measured there.
+
+    Exit codes: 0 all is well; 4 a check failed; 1 no folder of ours, a file is missing, or a result of another kit;
+    with --import also 3 (the measured latency misses its budget) and 5 (its interval straddles it, or no
+    engine came of a model).
     """
-    from fednas.export import find_shipped_folders, verify_folder
+    from fednas.export import find_shipped_folders, import_board_result, verify_folder
     from fednas.toolchain.cli.output import as_json, emit, note, table
 
-    reports = [verify_folder(found) for found in find_shipped_folders(folder)]
+    folders = find_shipped_folders(folder)
+    imported = None
+    if import_ is not None:
+        if len(folders) > 1:
+            raise FednasError(f"{folder} holds {len(folders)} shipped folders", hint="--import takes one device's")
+        imported = import_board_result(folders[0], import_)
+    reports = [verify_folder(found) for found in folders]
     rows = [
         (report.device, check.name, "ok" if check.passed else "FAILED", check.detail)
         for report in reports
@@ -39,11 +57,27 @@ def verify(
             for report in reports
         ],
     }
+    if imported is not None:
+        document["board"] = as_json(imported.board)
+        document["budgets"] = as_json(imported.shipment.budgets)
     failed = sum(not report.passed for report in reports)
     verdict = "verified" if passed else f"verification failed for {failed} of {len(reports)} folders"
     emit(document, f"{table(rows, ('Device', 'Check', 'Result', 'Found'))}\n\n{verdict}")
     for report in reports:
         for line in report.notes:
             note(line)
+    code = _exit_code(passed, imported)
+    if code is not ExitCode.OK:
+        raise typer.Exit(code=int(code))
+
+
+def _exit_code(passed: bool, imported: "Manifest | None") -> ExitCode:
+    """Failed checks first, then what the board's latency says about its budget."""
     if not passed:
-        raise typer.Exit(code=int(ExitCode.VERIFICATION_FAILED))
+        return ExitCode.VERIFICATION_FAILED
+    budgets = imported.shipment.budgets if imported else ()
+    verdicts = {budget.verdict for budget in budgets if budget.quantity == "latency" and budget.basis == "measured"}
+    if "missed" in verdicts:
+        return ExitCode.BUDGET_MISSED
+    unknown = imported is not None and imported.board is not None and imported.board.failed
+    return ExitCode.CANNOT_TELL if unknown or "cannot tell" in verdicts else ExitCode.OK

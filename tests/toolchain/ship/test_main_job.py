@@ -49,8 +49,8 @@ def test_each_device_has_its_folder_and_it_verifies(shipped: tuple[Path, Result]
     for name in ("cpu", "jetson"):
         assert (out / name / "model.fp32.onnx").is_file()
         assert verify_folder(out / name).passed
-    assert (out / "jetson" / "build_engine.sh").is_file()
-    assert not (out / "cpu" / "build_engine.sh").exists()
+    assert (out / "jetson" / "board_check.py").is_file()
+    assert not (out / "cpu" / "board_check.py").exists()
 
 
 def test_the_manifest_says_what_was_measured_and_what_estimated(shipped: tuple[Path, Result]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +125,13 @@ def test_a_folder_of_before_these_fields_is_still_read_and_verified(three: Path,
 
 
 def test_the_board_script_knows_them_all(three: Path) -> None:
-    script = (three / "build_engine.sh").read_text()
-    assert "PRECISIONS=${PRECISIONS:-fp32 fp16 int8}" in script
-    assert all(f"{p}) MODEL=model.{p}.onnx SHA256=" in script for p in ("fp32", "fp16", "int8"))
+    script = subprocess.run(
+        [sys.executable, "-W", "error", str(three / "board_check.py"), "--commands", "8.6"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(f"--onnx=model.{p}.onnx" in script.stdout for p in ("fp32", "fp16", "int8"))
 
 
 def test_the_same_command_gives_the_same_models(three: Path, tmp_path: Path) -> None:

@@ -1,0 +1,126 @@
+"""Folding what a board found into the folder that was carried there."""
+
+from pathlib import Path
+
+import msgspec
+
+from fednas.common import FednasError, encode_json, load_json, sha256_of, write_atomic
+from fednas.export.board.kit import kit_identity
+from fednas.export.board_record import BoardRecord, board_record
+from fednas.export.board_result import RESULT_FILE, read_board_result
+from fednas.export.evidence import tolerance_for
+from fednas.export.folder import read_manifest, shipped_path
+from fednas.export.manifest import MANIFEST_FILE, Budget, Manifest, Shipment, ShippedFile, status_of, verdict_of
+from fednas.export.preprocessing import ModelInput
+from fednas.export.report import (
+    REPORT_FILE,
+    REPORT_HTML_FILE,
+    REPORT_JSON_FILE,
+    Report,
+    headline,
+    report_html,
+    report_markdown,
+)
+from fednas.export.test_vectors import read_vectors
+
+PREPROCESSING_FILE = "preprocessing.json"
+REPORTS = (REPORT_FILE, REPORT_HTML_FILE, REPORT_JSON_FILE)
+
+
+def import_board_result(folder: Path, result_file: Path) -> Manifest:
+    """Check ``result_file`` and write it, the reports and the manifest of the shipped ``folder`` anew.
+
+    The folder is judged again: an engine that disagrees on the board rejects it, and a latency budget is judged on
+    what was measured there. Running it again, also after an interruption, gives the same folder.
+
+    Raises:
+        FednasError: the folder is damaged, the result is not of this kit, or is no result of ours.
+    """
+    manifest = read_manifest(folder)
+    if manifest.shipment.device.runtime != "tensorrt":
+        raise FednasError(
+            f"{folder} is for {manifest.shipment.device.title}, which runs no TensorRT, so no kit was carried from it",
+            hint="name the folder that was carried to the board",
+        )
+    _require_whole(folder, manifest)
+    record = board_record_of(folder, manifest, result_file)
+    if result_file.resolve() != (folder / RESULT_FILE).resolve():
+        write_atomic(folder / RESULT_FILE, result_file.read_bytes())
+    return _write_anew(folder, manifest, record)
+
+
+def board_record_of(folder: Path, manifest: Manifest, result_file: Path) -> BoardRecord:
+    """What ``result_file`` says about the models of ``folder``; raises `FednasError` as `import_board_result` does."""
+    hashes = {file.name: file.sha256 for file in manifest.files}
+    used = {name: hashes[name] for name in (*(m.file for m in manifest.models), manifest.test_vectors.file)}
+    return board_record(
+        read_board_result(result_file),
+        identity=kit_identity(manifest.shipment.device.name, used),
+        models={model.file: (hashes[model.file], tolerance_for(model.precision)) for model in manifest.models},
+        vectors=read_vectors(folder / manifest.test_vectors.file),
+    )
+
+
+def _require_whole(folder: Path, manifest: Manifest) -> None:
+    # Reports are written anew; all else must be what was shipped, or the verdict would be about something else.
+    for file in manifest.files:
+        if file.name in (*REPORTS, RESULT_FILE):
+            continue
+        if sha256_of(shipped_path(folder, file.name)) != file.sha256:
+            raise FednasError(f"{folder}: {file.name} changed since it was shipped", hint="copy the folder again")
+
+
+def _write_anew(folder: Path, manifest: Manifest, record: BoardRecord) -> Manifest:
+    shipment = msgspec.structs.replace(manifest.shipment, budgets=_budgets(manifest.shipment, record))
+    status, reasons = status_of(manifest.models, shipment.dataset, record)
+    old = load_json(folder / REPORT_JSON_FILE, Report, "report")
+    report = msgspec.structs.replace(
+        old,
+        status=status,
+        reasons=reasons,
+        headline=headline(status, shipment, manifest.models),
+        shipment=shipment,
+        board=record,
+    )
+    preprocessing = load_json(folder / PREPROCESSING_FILE, ModelInput, "preprocessing")
+    names = sorted({file.name for file in manifest.files} | {RESULT_FILE})
+    others = [_listed(folder, name) for name in names if name not in REPORTS]
+    write_atomic(folder / REPORT_FILE, report_markdown(report, others, preprocessing))
+    write_atomic(folder / REPORT_HTML_FILE, report_html(report, others, preprocessing))
+    write_atomic(folder / REPORT_JSON_FILE, encode_json(report))
+    result = msgspec.structs.replace(
+        manifest,
+        status=status,
+        reasons=reasons,
+        shipment=shipment,
+        files=tuple(_listed(folder, name) for name in names),
+        board=record,
+    )
+    write_atomic(folder / MANIFEST_FILE, encode_json(result))
+    return result
+
+
+def _listed(folder: Path, name: str) -> ShippedFile:
+    path = folder / name
+    return ShippedFile(name=name, sha256=sha256_of(path), size_bytes=path.stat().st_size)
+
+
+def _budgets(shipment: Shipment, record: BoardRecord) -> tuple[Budget, ...]:
+    """The budgets with latency judged on what the board measured for one image."""
+    engine = next((e for e in record.engines if e.precision == shipment.precision and e.latency.batch == 1), None)
+    if engine is None:
+        return shipment.budgets
+    read = engine.latency
+    return tuple(
+        msgspec.structs.replace(
+            budget,
+            value=read.median_ms,
+            low=read.low_ms,
+            high=read.high_ms,
+            basis="measured",
+            verdict=verdict_of(read.low_ms, read.high_ms, budget.limit),
+        )
+        if budget.quantity == "latency"
+        else budget
+        for budget in shipment.budgets
+    )

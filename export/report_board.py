@@ -1,0 +1,61 @@
+"""The report's section on what the board itself said."""
+
+from fednas.common import format_bytes, format_latency_ms
+from fednas.export.board_record import BoardRecord
+from fednas.export.engine_record import EngineRecord
+from fednas.export.report_blocks import Bullets, Paragraph, Section, Table
+
+HEADS = ("Engine of", "Largest logit error", "Same class", "Layers", "Latency", "10 to 90 % of runs", "Verdict")
+
+
+def board_section(board: BoardRecord) -> Section:
+    """Engines, their parity, layers and latency, and the state of the board."""
+    machine = board.machine
+    facts = (
+        ("Board", machine.board or "does not say"),
+        (
+            "GPU",
+            _known(machine.name, machine.compute_capability and f"compute capability {machine.compute_capability}"),
+        ),
+        ("TensorRT", f"{board.tensorrt_version}, through {_WAYS[board.way]}"),
+        ("CUDA, driver", _known(machine.cuda, machine.driver)),
+        ("System", _known(machine.l4t, machine.system)),
+        ("Power mode", machine.power_mode or "does not say"),
+        ("Hottest zone", f"{_celsius(board.celsius_before)} before, {_celsius(board.celsius_after)} after"),
+        ("Date", f"{board.created} by the board's clock"),
+    )
+    text = (
+        "Imported from the board's own result. Logit errors and verdicts were worked out here from the logits that the "
+        "engines gave for the test vectors, latencies from every run. Accuracy was not checked on the board."
+    )
+    engines = tuple(engine_row(engine) for engine in board.engines)
+    failed = (Paragraph("No engine came of:"), Bullets(board.failed)) if board.failed else ()
+    tables = (Table(HEADS, engines),) if engines else ()
+    return Section("On the board", (Paragraph(text), *tables, *failed, Table(("", ""), facts)))
+
+
+def engine_row(engine: EngineRecord) -> tuple[str, ...]:
+    """One engine, under `HEADS`."""
+    parity, read = engine.evidence.parity, engine.latency
+    error = "not finite" if parity.max_relative_error is None else f"{parity.max_relative_error:.2g}"
+    return (
+        f"`{engine.model}` ({format_bytes(engine.size_bytes)})",
+        f"{error} (allowed {parity.tolerance.max_relative_error:g}; {parity.images} inputs)",
+        f"{parity.top1_agreement:.2%}",
+        str(engine.layers),
+        f"{format_latency_ms(read.median_ms)} ({format_latency_ms(read.low_ms)} to {format_latency_ms(read.high_ms)}), "
+        f"batch {read.batch}, {read.runs} runs, {read.clock}",
+        f"{format_latency_ms(read.p10_ms)} to {format_latency_ms(read.p90_ms)}",
+        "FAILED: " + "; ".join(engine.reasons) if engine.reasons else "passed",
+    )
+
+
+_WAYS = {"module": "its Python module", "trtexec": "trtexec"}
+
+
+def _known(*values: str | None) -> str:
+    return ", ".join(value for value in values if value) or "does not say"
+
+
+def _celsius(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f} degrees Celsius"
