@@ -120,7 +120,7 @@ def test_an_output_that_is_a_folder_is_refused_before_measuring(tmp_path: Path) 
 
 
 def test_an_unfit_machine_ends_with_5_and_keeps_the_readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fednas.toolchain.measure.analysis.UNFIT_DRIFT", 0.0)
+    monkeypatch.setattr("fednas.toolchain.measure.unfit.UNFIT_DRIFT", 0.0)
     space, table = tmp_path / "space.json", tmp_path / "cpu.json"
     space.write_text(json.dumps(SPACE))
     words = ("profile", "--device", "cpu", "--space", space, "--seconds", 0.1, "--out", table)
