@@ -1,6 +1,7 @@
 """What a block costs on a device: measured tables that state their own error, and estimates that say they are."""
 
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
+from fednas.latency_tables.diff import EntryChange, TableDiff, diff
 from fednas.latency_tables.estimate import EstimatedLatencyModel, estimate_for
 from fednas.latency_tables.finding import Finding
 from fednas.latency_tables.fingerprint import Difference, machine_differences, table_differences
@@ -44,6 +45,7 @@ __all__ = [
     "Calibration",
     "Difference",
     "Energy",
+    "EntryChange",
     "EstimatedLatencyModel",
     "Finding",
     "Interval",
@@ -59,9 +61,11 @@ __all__ = [
     "Shortcut",
     "Source",
     "SpaceRecord",
+    "TableDiff",
     "TableEntry",
     "border_numbers",
     "contribution_ms",
+    "diff",
     "estimate_for",
     "lint",
     "lint_readings",
