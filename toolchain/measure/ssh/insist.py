@@ -60,5 +60,5 @@ class Insistent:
         if time.monotonic() - lost_at > self._patience.give_up_s:
             raise FednasError(
                 f"{address} has not answered for {self._patience.give_up_s:.0f} s: {err}",
-                hint="what runs there goes on; --resume takes it up",
+                hint="--resume takes the run up where it stands",
             ) from err

@@ -26,7 +26,7 @@ OUTPUT_LIMIT = 100_000
 _SOCKET_PATH_LIMIT = 80
 """The system takes about 104, and ssh appends some while it creates the socket."""
 _TICK_S = 0.05
-_NO_SFTP = re.compile(r"subsystem request failed|sftp-server|Connection closed$", re.MULTILINE)
+_NO_SFTP = re.compile(r"subsystem request failed|sftp-server|Connection closed\s*$", re.MULTILINE)
 _BROKEN = re.compile(r"lost connection|Broken pipe|Connection (closed|reset)|^usage: scp", re.MULTILINE)
 CHANGED_KEY = "REMOTE HOST IDENTIFICATION HAS CHANGED"
 _REFUSED = (

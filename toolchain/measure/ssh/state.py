@@ -18,13 +18,11 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
-SCHEMA = 1
-
 
 class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where on which board a job is being measured."""
 
-    schema: Literal[1] = SCHEMA
+    schema: Literal[1] = 1
     host: str
     port: int | None
     job: str

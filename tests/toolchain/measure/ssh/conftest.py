@@ -63,6 +63,7 @@ def running_sshd(folder: Path, *, sftp: bool, path: str) -> Iterator[LoopbackBoa
         # As root, sshd wants this folder, which its service would make.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     (folder / "board-tmp").mkdir()
+    (folder / "board-home").mkdir()
     for name in ("host_key", "user_key", "other_key"):
         keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
@@ -96,7 +97,7 @@ def small_board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loo
     folder.mkdir()
     subprocess.run([busybox, "--install", "-s", str(programs)], check=True)
     (programs / "python3").symlink_to(sys.executable)
-    (programs / "scp").symlink_to("/usr/bin/scp")
+    (programs / "scp").symlink_to(shutil.which("scp") or "")
     with running_sshd(folder, sftp=False, path=str(programs)) as board:
         monkeypatch.setenv(CONFIG_VARIABLE, str(folder / "ssh_config"))
         yield board
@@ -133,7 +134,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin yes
 PidFile none
 MaxStartups 100
-SetEnv TMPDIR={folder}/board-tmp PATH={path}
+SetEnv TMPDIR={folder}/board-tmp HOME={folder}/board-home PATH={path}
 {"Subsystem sftp internal-sftp" * sftp}
 """
     )
