@@ -181,7 +181,7 @@ class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The machine's speed around a reading against the session's median: 5th and 95th percentile."""
     drift_high: Positive
     halves_ratio: Positive
-    """Median of the reference network in the second half of the session over the first: heat shows here."""
+    """How slow the machine was in the second half of the session, over the first: heat shows here."""
     load_before: NonNegative
     """Average number of running processes in the last minute."""
     load_after: NonNegative
@@ -190,7 +190,7 @@ class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     load_s: NonNegative | None = None
     """Loading them in the runtime, first run included; not part of ``seconds``."""
     timer_share: Share | None = None
-    """Of the shortest reading that the clock itself is uncertain by, its own cost included."""
+    """Of the shortest reading, what the clock makes uncertain."""
     stops: Count = 0
     """Readings during which the machine stood still: suspended, or a clock that jumped."""
     outliers: Count = 0

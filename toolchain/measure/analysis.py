@@ -76,10 +76,10 @@ class Analysis:
 
     @property
     def halves(self) -> float:
-        """Median of the reference network in the second half of the session over the first."""
+        """How slow the machine was in the second half of the session, over the first."""
         import numpy as np
 
-        first, second = np.array_split(self._reference_ms(), 2)
+        first, second = np.array_split(self._corrected.slowness, 2)
         return float(np.median(second) / np.median(first))
 
     def _reference_ms(self) -> "np.ndarray[Any, Any]":

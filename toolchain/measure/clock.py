@@ -1,4 +1,4 @@
-"""What the clock is worth: how finely it ticks, what reading it costs, and whether the machine stood still."""
+"""What the clock is worth: how finely it ticks, and whether the machine stood still."""
 
 import math
 import time
@@ -19,30 +19,27 @@ class Clock:
     """A clock as it was found to be."""
 
     step_ms: float
-    """Smallest difference that it shows."""
-    cost_ms: float
-    """Of reading it once."""
+    """Smallest difference between two readings of it: its tick, or, if that is finer, what reading it costs."""
 
     def reading_ms(self, wanted_ms: float) -> float:
         """``wanted_ms``, or longer if the clock is too coarse for that (some boards count whole milliseconds)."""
         return max(wanted_ms, LEAST_TICKS * self.step_ms)
 
     def share(self, reading_ms: float) -> float:
-        """Of a reading, what step and cost of the clock make uncertain."""
-        return min(1.0, (self.step_ms + self.cost_ms) / reading_ms)
+        """Of a reading, what the clock makes uncertain."""
+        return min(1.0, self.step_ms / reading_ms)
 
 
 def examine_clock(read_ns: Callable[[], int] = time.perf_counter_ns, steps: int = 20) -> Clock:
     """Watch the clock until it has moved ``steps`` times."""
-    smallest, reads = math.inf, 0
-    start = last = read_ns()
+    smallest = math.inf
+    last = read_ns()
     while steps:
         now = read_ns()
-        reads += 1
         if now != last:
             smallest = min(smallest, abs(now - last))
             last, steps = now, steps - 1
-    return Clock(step_ms=smallest / 1e6, cost_ms=(last - start) / reads / 1e6)
+    return Clock(step_ms=smallest / 1e6)
 
 
 def checked_reading(latency_ms: float) -> float:

@@ -12,7 +12,7 @@ UNFIT_REPEATABILITY = 0.05
 UNFIT_DRIFT = 2.0
 """Ratio of the slowest to the fastest moments (95th to 5th percentile) that correction is not trusted with."""
 UNFIT_HALVES = 1.15
-"""Ratio of the reference network's medians in the two halves of the session: heat, or a job that came or went."""
+"""How much slower or faster the second half of the session may be: heat, or a job that came or went."""
 UNFIT_INTERRUPTED = 0.25
 """Share of readings during which the system ran another program on our core."""
 UNFIT_STOLEN = 0.05
@@ -31,7 +31,7 @@ def remarks_on(
     Args:
         repeatability: mean difference between even and odd readings of the same networks.
         drift: 5th and 95th percentile of the machine's slowness.
-        halves: median of the reference in the second half of the session over the first.
+        halves: how slow the machine was in the second half of the session, over the first.
     """
     return (
         *_changes(collected.before, collected.after),
@@ -76,7 +76,7 @@ def _of_the_readings(
     if high / low > UNFIT_DRIFT:
         yield f"its speed varies by a factor of {high / low:.1f} (limit {UNFIT_DRIFT:.0f})"
     if max(halves, 1 / halves) > UNFIT_HALVES:
-        yield f"the second half of the session took {halves:.2f} times as long as the first (heat, or a job that came)"
+        yield f"the second half of the session took {halves:.2f} times as long as the first: heat, or other work"
 
 
 def _crowd(collected: Collected) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _crowd(collected: Collected) -> Iterator[str]:
         if collected.load_before > cores:
             yield f"{collected.load_before:.1f} processes ran before the start, on {cores} cores"
     elif others + threads > cores + CROWDED:
-        yield f"other programs kept {others:.1f} of its {cores} cores busy, and {threads} were to be measured on"
+        yield f"other programs kept {others:.1f} of its {cores} cores busy; measuring takes {threads}"
 
 
 def _held_back(conditions: Conditions) -> Iterator[str]:

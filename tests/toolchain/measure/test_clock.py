@@ -8,12 +8,10 @@ from fednas.common import ExitCode, FednasError
 from fednas.toolchain.measure.clock import Clock, Standstill, checked_reading, examine_clock
 
 
-def test_the_step_and_the_cost_of_a_clock_are_found() -> None:
-    # Reading it takes 50 ns, and it counts whole microseconds.
+@pytest.mark.parametrize(("tick_ns", "step_ms"), [(1_000_000, 1.0), (1000, 1e-3), (1, 50e-6)])
+def test_the_step_of_a_clock_is_its_tick_or_what_reading_it_costs(tick_ns: int, step_ms: float) -> None:
     true_ns = itertools.count(0, 50)
-    clock = examine_clock(lambda: next(true_ns) // 1000 * 1000)
-    assert clock.step_ms == pytest.approx(1e-3)
-    assert clock.cost_ms == pytest.approx(50e-6, rel=0.1)
+    assert examine_clock(lambda: next(true_ns) // tick_ns * tick_ns).step_ms == pytest.approx(step_ms)
 
 
 def test_the_clock_of_this_machine_resolves_our_readings() -> None:
@@ -21,9 +19,9 @@ def test_the_clock_of_this_machine_resolves_our_readings() -> None:
 
 
 def test_a_clock_of_whole_milliseconds_asks_for_longer_readings() -> None:
-    assert Clock(step_ms=1.0, cost_ms=0.0).reading_ms(0.1) == 100.0
-    assert Clock(step_ms=1e-6, cost_ms=5e-5).reading_ms(0.1) == 0.1
-    assert Clock(step_ms=1.0, cost_ms=0.5).share(100.0) == pytest.approx(0.015)
+    assert Clock(step_ms=1.0).reading_ms(0.1) == 100.0
+    assert Clock(step_ms=1e-6).reading_ms(0.1) == 0.1
+    assert Clock(step_ms=1.0).share(100.0) == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize("latency_ms", [0.0, -3.0, float("nan"), float("inf")])

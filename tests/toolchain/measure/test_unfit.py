@@ -137,7 +137,7 @@ def test_heat_shows_in_the_halves(tiny_space: SearchSpace) -> None:
     count = length(tiny_space)
     heating = np.repeat([1.0, 1.3], [count // 2, count - count // 2])
     (found,) = remarks(session(tiny_space, heating))
-    assert "the second half of the session took 1.30 times as long as the first" in found
+    assert "the second half of the session took 1.30 times as long as the first: heat" in found
 
 
 def test_a_machine_that_halves_its_speed_now_and_then(tiny_space: SearchSpace) -> None:
