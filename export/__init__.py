@@ -51,7 +51,7 @@ from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
 from fednas.export.paired_drop import PairedDrop
 from fednas.export.precision_fp16 import FP16_METHOD, fp16_from_onnx
 from fednas.export.precision_int8 import INT8_METHOD, int8_from_onnx
-from fednas.export.preprocessing import ModelInput, Preprocessing
+from fednas.export.preprocessing import InputType, ModelInput, Preprocessing
 from fednas.export.report import Report
 from fednas.export.runners import OrtRunner, Runner
 from fednas.export.runners_ncnn import NcnnRunner
@@ -102,6 +102,7 @@ __all__ = [
     "Frontier",
     "FrontierPoint",
     "Illustrations",
+    "InputType",
     "KeptLayer",
     "Latency",
     "LayerCount",

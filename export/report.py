@@ -132,6 +132,8 @@ def _chosen(shipment: Shipment) -> Section:
         why = "The architecture was given by the user; nothing was searched."
     elif search.status == "optimal":
         why = f"No architecture of the search space within the budgets has a higher fitness ({search.method}, proven)."
+    elif shipment.candidates and search.gap is None:
+        why = "The fittest of the candidates below that meets the latency budget by measurement."
     else:
         bound = (
             "" if search.upper_bound is None else f" No architecture can exceed a fitness of {search.upper_bound:.6g}."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from fednas.common import FednasError, format_bytes, format_count, format_latency_ms, parse_share
+from fednas.common import FednasError, format_bytes, format_count, format_latency_ms, parse_share, unknown_name
 from fednas.profiles import find_profile
 from fednas.toolchain.cli.options import (
     MaxLatencyOption,
@@ -21,7 +21,7 @@ from fednas.toolchain.cli.output import as_json, emit, note, progress_bar, setti
 from fednas.toolchain.cli.parsing import budgets_from
 
 if TYPE_CHECKING:
-    from fednas.export import Budget, Latency, Manifest, Model
+    from fednas.export import Budget, InputType, Latency, Manifest, Model
     from fednas.toolchain.ship import ShippedDevice
 
 
@@ -46,6 +46,13 @@ def fednas_export(
     max_accuracy_drop: Annotated[
         str | None, typer.Option(help="Test images that a file may lose against the source, such as 1%.")
     ] = None,
+    input_type: Annotated[
+        str,
+        typer.Option("--input", help="What the files read: float32 (normalised), or uint8 pixels."),
+    ] = "float32",
+    candidates: Annotated[
+        int, typer.Option(min=1, max=16, help="Networks near the latency budget to compare by measurement.")
+    ] = 1,
     data: Annotated[
         str | None,
         typer.Option(help="Images: digits, cifar10:DIR, cifar100:DIR, cinic10:DIR, folder:DIR, npz:FILE or none."),
@@ -102,6 +109,8 @@ def fednas_export(
         profile_seconds=profile_seconds,
         profiles=profiles,
         fp16_io=fp16_io,
+        input_type=_input_type(input_type),
+        candidates=candidates,
         max_accuracy_drop=None if max_accuracy_drop is None else parse_share(max_accuracy_drop, "--max-accuracy-drop"),
     )
     if supernet is None:
@@ -110,6 +119,13 @@ def fednas_export(
         shipped = ship(job, progress)
     emit(_document(shipped), _text(shipped))
     raise typer.Exit(code=int(worst_exit_code(shipped)))
+
+
+def _input_type(text: str) -> "InputType":
+    known: dict[str, InputType] = {"float32": "float32", "uint8": "uint8"}
+    if text not in known:
+        raise unknown_name("input type", text, known)
+    return known[text]
 
 
 def _help_or_error(context: typer.Context) -> NoReturn:
@@ -192,6 +208,8 @@ def _chosen(found: "ShippedDevice") -> str:
     search = found.manifest.shipment.search
     if search is None:
         return "given, not searched"
+    if search.gap is None:
+        return f"the fittest of {len(found.manifest.shipment.candidates)} candidates that measures within the budget"
     proof = "proven to be the fittest" if search.status == "optimal" else f"at most {search.gap:.3%} below the fittest"
     within = "within the budgets" if found.manifest.shipment.budgets else "of the whole space (no budget was given)"
     return f"{proof} {within}"

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fednas.common import ExitCode, FednasError, Progress, read_bytes, silent
-from fednas.export import Manifest, Precision, read_manifest, staged_folder, tolerance_for
+from fednas.export import InputType, Manifest, Precision, read_manifest, staged_folder, tolerance_for
 from fednas.profiles import LOCAL, DeviceProfile
 from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
+from fednas.toolchain.ship.candidates import choose
+from fednas.toolchain.ship.inputs import require_input_type
 from fednas.toolchain.ship.precisions import calibration_images, require_possible, stored_precision
 from fednas.toolchain.ship.source import Source, open_source
 from fednas.toolchain.ship.speed import Speed, speed_of
@@ -44,6 +46,10 @@ class ShipJob:
     """Whether the fp16 file takes and gives half-precision numbers too."""
     max_accuracy_drop: float | None = None
     """Share of test images that a file may lose against the source."""
+    input_type: InputType = "float32"
+    """``uint8``: the files normalise pixels themselves."""
+    candidates: int = 1
+    """How many networks near the latency budget to compare by measurement."""
 
     def __post_init__(self) -> None:
         if not self.devices:
@@ -51,6 +57,13 @@ class ShipJob:
         for precision in self.precisions:
             tolerance_for(precision)
         require_possible(self.shipped_precisions, list(self.devices.values()))
+        if self.fp16_io and self.input_type != "float32":
+            hint = "leave out one of them"
+            raise FednasError("--fp16-io and --input uint8 both say what the file reads", hint=hint)
+        if self.candidates > 1 and (self.budgets.latency_ms is None or self.architecture is not None):
+            raise FednasError(
+                "--candidates compares networks near a latency budget", hint="add --max-latency, and leave out --arch"
+            )
         if self.table is not None and len(self.devices) > 1:
             raise FednasError("one --table for several devices", hint="give one --device, or leave out --table")
 
@@ -107,6 +120,7 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
     source = open_source(job.supernet, job.data)
     if job.max_accuracy_drop is not None and source.data is None:
         raise FednasError("--max-accuracy-drop needs labelled images, and --data none gives none", hint="give --data")
+    require_input_type(job.input_type, source, list(job.devices.values()))
     calibration = calibration_images(source, job.shipped_precisions)
     with ExitStack() as stack:
         staged = {name: stack.enter_context(staged_folder(job.out / name)) for name in job.devices}
@@ -114,8 +128,9 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
             report = _steps(progress, name, 1 + STEPS * number, total)
             report(0, "choosing the subnet")
             speed = speed_of(job, source.space, profile, staged[name], _within(report))
-            answer = _answer(job, source, profile, speed)
-            write_device_folder(staged[name], job, source, profile, answer, speed, calibration, report)
+            best = _answer(job, source, profile, speed)
+            choice = choose(job, source, profile, speed, best, staged[name], calibration, _within(report))
+            write_device_folder(staged[name], job, source, profile, choice, speed, calibration, report)
     progress(total, total, "done")
     folders = {name: job.out / name for name in job.devices}
     return [ShippedDevice(name, folder, read_manifest(folder)) for name, folder in folders.items()]
@@ -128,7 +143,7 @@ def _steps(progress: Progress, name: str, first: int, total: int) -> Report:
 
 def _within(report: Report) -> Progress:
     """Progress of the measuring, inside the first step of a device."""
-    return lambda done, whole, what="": report(done / whole, f"measuring blocks {what}")
+    return lambda done, whole, what="": report(done / whole, f"choosing the subnet, {what}")
 
 
 def _answer(job: ShipJob, source: Source, profile: DeviceProfile, speed: Speed) -> SearchAnswer:

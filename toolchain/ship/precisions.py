@@ -1,11 +1,11 @@
 """The files of one network: fp32 first, which is the source of the others."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fednas.common import FednasError
+from fednas.common import ContractError, FednasError
 from fednas.export import (
     FP16_METHOD,
     INT8_METHOD,
@@ -15,6 +15,7 @@ from fednas.export import (
     OnnxFile,
     Precision,
     choose_calibration_images,
+    fold_preprocessing,
     fp16_from_onnx,
     int8_from_onnx,
     model_file_name,
@@ -74,12 +75,21 @@ def all_artefacts(
 ) -> list[Artefact]:
     """The fp32 file, and beside it those of every other precision asked for."""
     artefacts = [Artefact(precision="fp32", onnx_file=fp32)]
-    if calibration is None:
+    if calibration is not None:
+        for precision in job.shipped_precisions[1:]:
+            target = fp32.path.with_name(model_file_name(precision))
+            artefacts.append(_converted(fp32.path, target, precision, job, profile, calibration))
+    if job.input_type == "float32":
         return artefacts
-    for precision in job.shipped_precisions[1:]:
-        target = fp32.path.with_name(model_file_name(precision))
-        artefacts.append(_converted(fp32.path, target, precision, job, profile, calibration))
-    return artefacts
+    # Last, because the others are made from the fp32 file.
+    return [_reading_pixels(artefact) for artefact in artefacts]
+
+
+def _reading_pixels(artefact: Artefact) -> Artefact:
+    metadata = artefact.onnx_file.metadata
+    if metadata is None:
+        raise ContractError(f"{artefact.onnx_file.path} says nothing about its preprocessing")
+    return replace(artefact, onnx_file=fold_preprocessing(artefact.onnx_file.path, metadata.preprocessing))
 
 
 def _converted(

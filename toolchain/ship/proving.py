@@ -1,9 +1,9 @@
 """One file after another, proven against the source network and measured where this machine is the device."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fednas.export import Model, OrtRunner, tolerance_for, verify_artefact
+from fednas.export import Model, OrtRunner, judge_logits, tolerance_for
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.ship.engine import build_engine_here
 from fednas.toolchain.ship.precisions import Artefact
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Proof:
     """What every file is held against."""
 
-    inputs: "NDArray[np.float32]"
-    """(n, channels, height, width), preprocessed."""
+    inputs: "NDArray[Any]"
+    """(n, channels, height, width), as the file reads them."""
     labels: "NDArray[np.int64] | None"
     """(n,); None for random inputs."""
     logits: "NDArray[np.float32]"
@@ -28,7 +28,7 @@ class Proof:
     max_accuracy_drop: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Proven:
     """A file with all that was found out about it."""
 
@@ -37,22 +37,30 @@ class Proven:
     reading: Reading
     remarks: tuple[str, ...]
     """What the report must say about it."""
+    logits: "NDArray[np.float32]"
+    """(n, classes), of the file."""
 
 
-def prove(artefact: Artefact, proof: Proof, profile: DeviceProfile, space: SearchSpace) -> Proven:
-    """Run the file on the proof's inputs, build its engine and measure it, as far as this machine can."""
+def prove(
+    artefact: Artefact, proof: Proof, profile: DeviceProfile, space: SearchSpace, reading: Reading | None = None
+) -> Proven:
+    """Run the file on the proof's inputs, build its engine and measure it, as far as this machine can.
+
+    ``reading``: of this file's latency, where it was measured already.
+    """
     onnx_file = artefact.onnx_file
     with OrtRunner(onnx_file.path) as runner:
-        evidence = verify_artefact(
-            runner,
-            proof.inputs,
+        logits = runner.infer_all(proof.inputs)
+        evidence = judge_logits(
+            runner.name,
+            logits,
             proof.logits,
             tolerance=tolerance_for(artefact.precision),
             labels=proof.labels,
             max_accuracy_drop=proof.max_accuracy_drop,
         )
     remarks = build_engine_here(onnx_file.path, profile, artefact.precision)
-    reading = measure_here(onnx_file, profile, space)
+    reading = reading or measure_here(onnx_file, profile, space)
     model = Model.from_onnx(
         onnx_file,
         artefact.precision,
@@ -62,4 +70,4 @@ def prove(artefact: Artefact, proof: Proof, profile: DeviceProfile, space: Searc
         calibration=artefact.calibration,
         measured=reading.measured,
     )
-    return Proven(model, onnx_file.size_bytes, reading, remarks)
+    return Proven(model, onnx_file.size_bytes, reading, remarks, logits)

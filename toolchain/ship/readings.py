@@ -1,14 +1,19 @@
 """What is known about speed and budgets, in the words of the manifest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fednas.common import format_latency_ms
+from fednas.common import Progress, format_latency_ms
 from fednas.export import Budget, Latency, MeasuredLatency, OnnxFile, Precision, PredictedLatency, Table, tolerance_for
-from fednas.export.manifest import Verdict
-from fednas.latency_tables import LatencyModel
+from fednas.export.manifest import verdict_of
+from fednas.latency_tables import LatencyModel, Machine, MeasuredLatencyModel
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.search.request import Budgets, SearchAnswer
 from fednas.toolchain.space import SearchSpace
+
+if TYPE_CHECKING:
+    from fednas.toolchain.measure import MeasuredLatency as Timed
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +29,45 @@ def measure_here(onnx_file: OnnxFile, profile: DeviceProfile, space: SearchSpace
 
     It is read in turn with networks of ``space``, as a latency table of that space reads its own, and alone.
     """
+    return measure_all_here([onnx_file], profile, space)[0]
+
+
+def measure_all_here(
+    files: Sequence[OnnxFile],
+    profile: DeviceProfile,
+    space: SearchSpace,
+    *,
+    seconds: float = 2.0,
+    progress: Progress | None = None,
+) -> list[Reading]:
+    """As `measure_here`, several files in turn with each other too; ``seconds`` for each of them."""
     from fednas.toolchain.measure import (
         is_this_machine,
-        measure_onnx_file,
+        measure_onnx_files,
         neighbours_in,
         read_machine,
         runtime_version,
     )
 
     if not is_this_machine(profile):
-        return Reading(None, f"this machine is not {profile.title}")
-    if onnx_file.input_type != "float32":
-        return Reading(None, f"files with {onnx_file.input_type} inputs are not measured")
-    found = measure_onnx_file(onnx_file.path, input_shape=(1, *onnx_file.image_shape), neighbours=neighbours_in(space))
+        return [Reading(None, f"this machine is not {profile.title}")] * len(files)
+    strange = next((file.input_type for file in files if file.input_type not in ("float32", "uint8")), None)
+    if strange is not None:
+        return [Reading(None, f"files with {strange} inputs are not measured")] * len(files)
+    found = measure_onnx_files(
+        [file.path for file in files],
+        input_shape=(1, *files[0].image_shape),
+        neighbours=neighbours_in(space),
+        seconds=seconds,
+        progress=progress,
+    )
+    machine, runtime = read_machine(), f"ONNX Runtime {runtime_version()}"
+    return [_reading(each, machine, runtime) for each in found]
+
+
+def _reading(found: "Timed", machine: Machine, runtime: str) -> Reading:
     if not found.fit:
         return Reading(None, f"this machine was not fit to measure: {found.reason}")
-    machine = read_machine()
     record = MeasuredLatency(
         state=found.state,
         alone_ms=found.alone_ms,
@@ -50,8 +78,9 @@ def measure_here(onnx_file: OnnxFile, profile: DeviceProfile, space: SearchSpace
         p90_ms=found.p90_ms,
         runs=found.samples * found.calls_per_reading,
         threads=found.threads,
-        runtime=f"ONNX Runtime {runtime_version()}",
+        runtime=runtime,
         machine=f"{machine.cpu_model}, {machine.cores} cores, {machine.operating_system}",
+        power_mode=machine.power_mode,
     )
     return Reading(record, "")
 
@@ -59,7 +88,16 @@ def measure_here(onnx_file: OnnxFile, profile: DeviceProfile, space: SearchSpace
 def latency_record(answer: SearchAnswer, model: LatencyModel, reading: Reading) -> Latency:
     """Prediction with its table, and the reading."""
     identity, forecast = model.identity, answer.predictions[0]
-    table = Table(name=identity.name, sha256=identity.sha256 or None, kind=identity.kind)
+    session = model.table if isinstance(model, MeasuredLatencyModel) else None
+    table = Table(
+        name=identity.name,
+        sha256=identity.sha256 or None,
+        kind=identity.kind,
+        device=identity.device,
+        runtime=identity.runtime,
+        date=session.date if session else "",
+        power_mode=session.machine.power_mode if session else None,
+    )
     predicted = PredictedLatency(
         latency_ms=forecast.latency_ms,
         low_ms=forecast.low_ms,
@@ -102,7 +140,7 @@ def budget_records(
         ("size", "bytes", budgets.file_bytes, file_bytes),
     ):
         if limit is not None:
-            verdict = _verdict(value, value, limit)
+            verdict = verdict_of(value, value, limit)
             records.append(
                 Budget(quantity=quantity, unit=unit, limit=limit, value=value, basis="exact", verdict=verdict)
             )
@@ -129,15 +167,9 @@ def _latency_budget(
         low=low,
         high=high,
         basis=basis,
-        verdict=_verdict(low, high, limit_ms) if tells else "cannot tell",
+        verdict=verdict_of(low, high, limit_ms) if tells else "cannot tell",
     )
 
 
 def _known_precision(model: LatencyModel) -> Precision:
     return tolerance_for(model.identity.precision).precision
-
-
-def _verdict(low: float, high: float, limit: float) -> Verdict:
-    if high <= limit:
-        return "met"
-    return "missed" if low > limit else "cannot tell"

@@ -9,22 +9,25 @@ from fednas.export import (
     CalibrationImages,
     Dataset,
     Device,
+    Illustrations,
     ModelInput,
     ModelMetadata,
     Recalibration,
     Search,
     Shipment,
     Vectors,
+    choose_examples,
     model_file_name,
     onnx_from_module,
-    random_inputs,
-    unlabelled,
     write_contents,
 )
 from fednas.profiles import DeviceProfile, installed_version
 from fednas.toolchain.search.request import SearchAnswer
-from fednas.toolchain.ship.precisions import all_artefacts
-from fednas.toolchain.ship.proving import Proof, prove
+from fednas.toolchain.ship.candidates import COMPARED, Choice
+from fednas.toolchain.ship.inputs import ProofInputs, proof_inputs
+from fednas.toolchain.ship.near_budget import frontier_near
+from fednas.toolchain.ship.precisions import all_artefacts, stored_precision
+from fednas.toolchain.ship.proving import Proof, Proven, prove
 from fednas.toolchain.ship.readings import budget_records, latency_record, outside_of_prediction
 from fednas.toolchain.ship.source import Source
 from fednas.toolchain.ship.speed import Speed
@@ -40,8 +43,6 @@ RECALIBRATION_IMAGES = 2000
 """Training images for the batch-norm statistics of the subnet; all if there are fewer."""
 VECTOR_COUNT = 32
 """Test inputs that travel with the model."""
-RANDOM_INPUTS = 256
-"""Inputs for the parity check where there is no data."""
 
 Report = Callable[[float, str], None]
 """Told the step, counted from 0, and what it is."""
@@ -52,12 +53,13 @@ def write_device_folder(
     job: "ShipJob",
     source: Source,
     profile: DeviceProfile,
-    answer: SearchAnswer,
+    choice: Choice,
     speed: Speed,
     calibration: CalibrationImages | None,
     report: Report,
 ) -> None:
     """Fill the staged ``folder`` for one device; ``report`` is told each step."""
+    answer = choice.answer
     report(1, "extracting the subnet")
     module, recalibrated = _subnet(job, source, answer)
     report(2, "exporting to ONNX")
@@ -66,13 +68,14 @@ def write_device_folder(
     )
     artefacts = all_artefacts(fp32, job, profile, calibration)
     report(3, "computing the source's logits")
-    inputs, labels = _inputs(source)
-    logits = _logits(module, inputs)
-    proof = Proof(inputs, labels if source.data else None, logits, job.max_accuracy_drop)
+    inputs = proof_inputs(source, job.input_type)
+    logits = _logits(module, inputs.network)
+    proof = Proof(inputs.file, inputs.labels if source.data else None, logits, job.max_accuracy_drop)
     proven = []
     for i, artefact in enumerate(artefacts):
         report(4 + 2 * i / len(artefacts), f"proving and measuring {artefact.precision}")
-        proven.append(prove(artefact, proof, profile, source.space))
+        read_already = choice.reading if artefact.precision == job.judged_precision else None
+        proven.append(prove(artefact, proof, profile, source.space, read_already))
     models = [each.model for each in proven]
     judged = next(each for each in proven if each.model.precision == job.judged_precision)
     report(6, "writing the folder")
@@ -83,7 +86,7 @@ def write_device_folder(
         macs=answer.macs,
         params=answer.params,
         supernet=source.identity,
-        search=_search_record(answer),
+        search=_search_record(choice),
         budgets=budget_records(
             job.budgets, answer, speed.model, judged.reading, judged.size_bytes, judged.model.precision
         ),
@@ -91,20 +94,44 @@ def write_device_folder(
         dataset=Dataset(name=source.data.name, test_images=len(source.data.test)) if source.data else None,
         recalibration=Recalibration(images=recalibrated),
         precision=job.judged_precision,
+        candidates=choice.candidates,
     )
     write_contents(
         folder,
         shipment,
         models,
-        vectors=Vectors(inputs=inputs[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=labels[:VECTOR_COUNT]),
-        preprocessing=ModelInput.of(source.preprocessing),
+        vectors=Vectors(
+            inputs=inputs.file[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=inputs.labels[:VECTOR_COUNT]
+        ),
+        preprocessing=ModelInput.of(source.preprocessing, job.input_type),
         class_names=source.header.class_names,
         not_verified=[
             *_gaps(source),
             *speed.doubts,
+            *choice.remarks,
+            *_uint8_gap(job, profile),
             *outside_of_prediction(shipment.latency),
             *(remark for each in proven for remark in each.remarks),
         ],
+        illustrations=_illustrations(job, source, profile, answer, speed, inputs, logits, judged),
+    )
+
+
+def _illustrations(
+    job: "ShipJob",
+    source: Source,
+    profile: DeviceProfile,
+    answer: SearchAnswer,
+    speed: Speed,
+    inputs: ProofInputs,
+    logits: "NDArray[np.float32]",
+    judged: Proven,
+) -> Illustrations:
+    names = source.header.class_names
+    stored = stored_precision(job.judged_precision, profile)
+    examples = inputs.scaled is not None and choose_examples(inputs.scaled, inputs.labels, logits, judged.logits, names)
+    return Illustrations(
+        frontier=frontier_near(source.space, job.budgets, speed.model, answer, stored), examples=examples or ()
     )
 
 
@@ -129,15 +156,6 @@ def _metadata(source: Source, answer: SearchAnswer) -> ModelMetadata:
     )
 
 
-def _inputs(source: Source) -> tuple["NDArray[np.float32]", "NDArray[np.int64]"]:
-    """The held-out test images, preprocessed, with their labels; random inputs where there is no data."""
-    if source.data is None:
-        inputs = random_inputs(source.preprocessing.input_shape, RANDOM_INPUTS)
-        return inputs, unlabelled(len(inputs))
-    test = source.data.test
-    return source.data.preprocessing.apply(test.images), test.labels
-
-
 def _logits(module: "nn.Module", inputs: "NDArray[np.float32]", batch_size: int = 256) -> "NDArray[np.float32]":
     import numpy as np
     import torch
@@ -149,10 +167,20 @@ def _logits(module: "nn.Module", inputs: "NDArray[np.float32]", batch_size: int 
     return np.concatenate(parts)
 
 
-def _search_record(answer: SearchAnswer) -> Search | None:
+def _search_record(choice: Choice) -> Search | None:
+    answer = choice.answer
     if answer.status == "given":
         return None
+    if choice.reading is not None:
+        # What was proven by prediction says nothing about the network that measured best.
+        return Search(method=COMPARED, status="feasible", upper_bound=None, gap=None)
     return Search(method="exact", status=answer.status, upper_bound=answer.upper_bound, gap=answer.gap)
+
+
+def _uint8_gap(job: "ShipJob", profile: DeviceProfile) -> tuple[str, ...]:
+    if job.input_type == "float32" or profile.tensorrt is None:
+        return ()
+    return ("uint8 inputs: TensorRT takes them from 8.5 on by its documents; that was never run.",)
 
 
 def _gaps(source: Source) -> list[str]:

@@ -1,0 +1,192 @@
+"""Several networks near the latency budget, timed against each other; the fittest that keeps to it is shipped."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fednas.common import FednasError, Progress
+from fednas.export import (
+    CalibrationImages,
+    Candidate,
+    ModelInput,
+    ModelMetadata,
+    OnnxFile,
+    model_file_name,
+    onnx_from_module,
+)
+from fednas.export.manifest import verdict_of
+from fednas.profiles import DeviceProfile
+from fednas.toolchain.search.limits import latency_quantity
+from fednas.toolchain.search.request import SearchAnswer, describe, limits_of
+from fednas.toolchain.ship.near_budget import frontier_points
+from fednas.toolchain.ship.precisions import all_artefacts, stored_precision
+from fednas.toolchain.ship.readings import Reading, measure_all_here
+from fednas.toolchain.ship.source import Source
+from fednas.toolchain.ship.speed import Speed
+
+if TYPE_CHECKING:
+    from fednas.toolchain.ship.job import ShipJob
+
+COMPARED = "exact, then compared by measurement"
+"""The method of a network that was kept for its reading."""
+SCRATCH = ".candidates"
+SECONDS_EACH = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The network to ship, and what it was chosen among."""
+
+    answer: SearchAnswer
+    candidates: tuple[Candidate, ...] = ()
+    reading: Reading | None = None
+    """Of the kept network's file, from the comparison; None: none was measured."""
+    remarks: tuple[str, ...] = ()
+
+
+def choose(
+    job: "ShipJob",
+    source: Source,
+    profile: DeviceProfile,
+    speed: Speed,
+    best: SearchAnswer,
+    folder: Path,
+    calibration: CalibrationImages | None,
+    progress: Progress,
+) -> Choice:
+    """The fittest of ``job.candidates`` networks that meets the latency budget by measurement.
+
+    Where this machine is not the device, or not fit to measure, the fittest by prediction is kept, and a remark
+    says why. ``folder`` holds the candidates' files while they are measured.
+    """
+    if job.candidates == 1 or job.architecture is not None:
+        return Choice(best)
+    answers = _near_budget(job, source, profile, speed, best)
+    readings = _measured(job, source, profile, answers, folder, calibration, progress)
+    records = [_record(job, answer, reading) for answer, reading in zip(answers, readings, strict=True)]
+    why_not = next((reading.why_not for reading in readings if reading.why_not), "")
+    if why_not:
+        kept = answers.index(best)
+        remark = f"Candidates: the {len(answers)} networks were not compared by measurement, because {why_not}."
+        return Choice(best, _marked(records, kept), None, (remark,))
+    kept = _fittest_that_meets(records)
+    return Choice(answers[kept], _marked(records, kept), readings[kept])
+
+
+def _near_budget(
+    job: "ShipJob", source: Source, profile: DeviceProfile, speed: Speed, best: SearchAnswer
+) -> list[SearchAnswer]:
+    """The predicted best and others of the frontier, spread over the prediction's own interval around the budget.
+
+    Neighbours on a frontier differ by less than a prediction can tell; networks whose predictions lie as far apart
+    as its error are those of which measuring can say something new.
+    """
+    limit = job.budgets.latency_ms
+    if limit is None:
+        raise FednasError("--candidates compares networks near a latency budget", hint="add --max-latency")
+    space, stored = source.space, stored_precision(job.judged_precision, profile)
+    forecast = best.predictions[0]
+    axis = latency_quantity(space, speed.model)
+    limits = limits_of(space, job.budgets, [speed.model], stored, "network")
+    others = [each for each in limits if each.quantity.name != axis.name]
+    low, high = forecast.low_ms / forecast.latency_ms * limit, forecast.high_ms / forecast.latency_ms * limit
+    points = [
+        point for point in frontier_points(space, axis, others, low, high) if point.architecture != best.architecture
+    ]
+    wanted = min(job.candidates - 1, len(points))
+    chosen = [points[round(i * (len(points) - 1) / max(wanted - 1, 1))] for i in range(wanted)]
+    found = [
+        describe(space, point.architecture, [speed.model], "network", best.status, None, None, 0.0, ())
+        for point in chosen
+    ]
+    return sorted([best, *found], key=lambda answer: answer.predictions[0].latency_ms)
+
+
+def _measured(
+    job: "ShipJob",
+    source: Source,
+    profile: DeviceProfile,
+    answers: Sequence[SearchAnswer],
+    folder: Path,
+    calibration: CalibrationImages | None,
+    progress: Progress,
+) -> list[Reading]:
+    from fednas.toolchain.measure import is_this_machine
+
+    if not is_this_machine(profile):
+        return [Reading(None, f"this machine is not {profile.title}")] * len(answers)
+    scratch = folder / SCRATCH
+    try:
+        files = []
+        for number, answer in enumerate(answers):
+            progress(number / 2, len(answers), f"exporting candidate {number + 1} of {len(answers)}")
+            files.append(_file(job, source, profile, answer, scratch / str(number), calibration))
+
+        def timing(done: float, whole: float, what: str = "") -> None:
+            progress((1 + done / whole) / 2, 1, f"timing {len(files)} candidates {what}")
+
+        return measure_all_here(files, profile, source.space, seconds=SECONDS_EACH, progress=timing)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _file(
+    job: "ShipJob",
+    source: Source,
+    profile: DeviceProfile,
+    answer: SearchAnswer,
+    folder: Path,
+    calibration: CalibrationImages | None,
+) -> OnnxFile:
+    """The file that will be timed. Its batch norms are not recalibrated: latency does not depend on them."""
+    from fednas.toolchain.supernet import extract_subnet
+
+    folder.mkdir(parents=True)
+    module = extract_subnet(source.loaded.supernet, answer.architecture).eval()
+    metadata = ModelMetadata(
+        preprocessing=ModelInput.of(source.preprocessing),
+        class_names=source.header.class_names,
+        architecture=dict(answer.architecture.as_dict()),
+        tool_version="candidate",
+    )
+    fp32 = onnx_from_module(module, folder / model_file_name("fp32"), opset=profile.onnx_opset, metadata=metadata)
+    artefacts = all_artefacts(fp32, job, profile, calibration)
+    return next(each.onnx_file for each in artefacts if each.precision == job.judged_precision)
+
+
+def _record(job: "ShipJob", answer: SearchAnswer, reading: Reading) -> Candidate:
+    forecast, measured, limit = answer.predictions[0], reading.measured, job.budgets.latency_ms or 0.0
+    low, high = (forecast.low_ms, forecast.high_ms) if measured is None else (measured.low_ms, measured.high_ms)
+    return Candidate(
+        architecture=dict(answer.architecture.as_dict()),
+        fitness=answer.fitness,
+        macs=answer.macs,
+        params=answer.params,
+        predicted_ms=forecast.latency_ms,
+        predicted_low_ms=forecast.low_ms,
+        predicted_high_ms=forecast.high_ms,
+        measured=measured,
+        verdict=verdict_of(low, high, limit),
+        kept=False,
+    )
+
+
+def _fittest_that_meets(candidates: Sequence[Candidate]) -> int:
+    """Whose whole interval keeps to the budget; else whose interval straddles it; else the fastest."""
+    for verdict in ("met", "cannot tell"):
+        meeting = [i for i, candidate in enumerate(candidates) if candidate.verdict == verdict]
+        if meeting:
+            return max(meeting, key=lambda i: candidates[i].fitness)
+    return min(range(len(candidates)), key=lambda i: _median(candidates[i]))
+
+
+def _median(candidate: Candidate) -> float:
+    return candidate.measured.median_ms if candidate.measured else candidate.predicted_ms
+
+
+def _marked(candidates: Sequence[Candidate], kept: int) -> tuple[Candidate, ...]:
+    import msgspec
+
+    return tuple(msgspec.structs.replace(each, kept=i == kept) for i, each in enumerate(candidates))

@@ -1,0 +1,51 @@
+"""The networks near the chosen one that no other beats in both cost and fitness."""
+
+from collections.abc import Sequence
+
+from fednas.export import Frontier
+from fednas.export import FrontierPoint as Point
+from fednas.latency_tables import LatencyModel
+from fednas.toolchain.search.frontier import FrontierPoint, find_frontier
+from fednas.toolchain.search.limits import Limit, Quantity, latency_quantity, macs_quantity, params_quantity
+from fednas.toolchain.search.request import Budgets, SearchAnswer, limits_of
+from fednas.toolchain.space import SearchSpace
+from fednas.toolchain.space.fitness import FitnessSettings
+
+BELOW, ABOVE = 0.75, 1.25
+"""How far around the chosen network the frontier is drawn, as shares of its value."""
+
+
+def frontier_near(
+    space: SearchSpace, budgets: Budgets, model: LatencyModel, answer: SearchAnswer, precision: str
+) -> Frontier:
+    """The frontier around the answer, of the first quantity that is limited; of latency if none is."""
+    axis, unit, value, limit = _axis(space, budgets, model, answer)
+    limits = limits_of(space, budgets, [model], precision, "network")
+    others = [each for each in limits if each.quantity.name != axis.name]
+    points = frontier_points(space, axis, others, BELOW * value, ABOVE * value)
+    quantity = "latency" if unit else axis.name
+    return Frontier(
+        quantity=quantity,
+        unit=unit,
+        points=tuple(Point(value=point.value, fitness=point.fitness) for point in points),
+        chosen=Point(value=value, fitness=answer.fitness),
+        limit=limit,
+    )
+
+
+def frontier_points(
+    space: SearchSpace, axis: Quantity, limits: Sequence[Limit], low: float, high: float
+) -> list[FrontierPoint]:
+    """Every network of the frontier between two values of its axis."""
+    return find_frontier(space, FitnessSettings.of_space(space), axis, limits, low=low, high=high)
+
+
+def _axis(
+    space: SearchSpace, budgets: Budgets, model: LatencyModel, answer: SearchAnswer
+) -> tuple[Quantity, str, float, float | None]:
+    if budgets.latency_ms is None:
+        if budgets.macs is not None:
+            return macs_quantity(space, "network"), "", answer.macs, budgets.macs
+        if budgets.params is not None:
+            return params_quantity(space, "network"), "", answer.params, budgets.params
+    return latency_quantity(space, model), "ms", answer.predictions[0].latency_ms, budgets.latency_ms
