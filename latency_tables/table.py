@@ -45,6 +45,7 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
     median_ms: Positive
     """Of the readings after correction for the machine's drift."""
     p10_ms: Positive
+    """Deciles of the readings at hand; a claim about further runs only from 44 readings on (`readings_needed`)."""
     p90_ms: Positive
     samples: Count
     """Readings; 0 where nothing was measured."""
