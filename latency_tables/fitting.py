@@ -7,6 +7,7 @@ where rows are few and a large one where they are many, with nothing chosen by h
 
 Errors count relative to the latency, since a prediction is judged so; below ``FLOOR`` of the median they count as if
 the latency were that, or rows of nearly no latency would decide everything. Rows that fit badly count less (Huber).
+Rows may be of several kinds, such as networks and blocks measured alone; each kind has a noise of its own.
 """
 
 import math
@@ -43,8 +44,10 @@ class AdditiveFit:
     """(p,): of all groups in a row."""
     shares_variance: tuple[float, ...]
     """Prior variance of each group that the evidence chose: nearly 0 for groups that explain nothing."""
-    noise: float
-    """Relative deviation of the readings from the model."""
+    noise: tuple[float, ...]
+    """Relative deviation of the readings from the model, for each kind of row."""
+    covariance_ms2: "Array"
+    """(p, p): what the rows leave open about the coefficients."""
     least_ms: float
     """No prediction is below this: half of the smallest latency seen."""
     left_out: tuple[float, ...]
@@ -56,6 +59,14 @@ class AdditiveFit:
 
         predicted: Array = np.maximum(np.hstack(list(groups)) @ self.coefficients_ms, self.least_ms)
         return predicted
+
+    def deviation_ms(self, groups: Sequence["Array"]) -> "Array":
+        """What the coefficients leave open about each row of ``groups``: a standard deviation, (m,)."""
+        import numpy as np
+
+        rows = np.hstack(list(groups))
+        deviation: Array = np.sqrt(np.einsum("ij,jk,ik->i", rows, self.covariance_ms2, rows).clip(0))
+        return deviation
 
     def factor(self, coverage: float) -> float:
         """latency / factor .. latency * factor holds this share of further rows."""
@@ -73,6 +84,7 @@ def fit_additive(
     latency_ms: "Array",
     *,
     nonnegative: Sequence[bool] | None = None,
+    kinds: "Array | None" = None,
     folds: int = 10,
     seed: int = 0,
 ) -> AdditiveFit:
@@ -80,6 +92,7 @@ def fit_additive(
 
     Args:
         nonnegative: for each group, whether its coefficients may not be negative; none by default.
+        kinds: (n,) small integers, the kind of each row; all of one kind by default.
         folds: parts that are left out in turn for the errors on unseen rows; 0 leaves them out.
         seed: of the folds.
 
@@ -92,20 +105,22 @@ def fit_additive(
     _check(columns, latency_ms)
     member = np.repeat(np.arange(len(groups)), [group.shape[1] for group in groups])
     bounded = np.zeros(len(member), bool) if nonnegative is None else np.asarray(nonnegative)[member]
-    problem = _Problem(columns, latency_ms, member, bounded)
-    coefficients, variances, noise = problem.solve(np.ones(len(latency_ms), bool))
+    kinds = np.zeros(len(latency_ms), int) if kinds is None else kinds
+    problem = _Problem(columns, latency_ms, member, bounded, kinds)
+    solution = problem.solve(np.ones(len(latency_ms), bool))
     least_ms = float(latency_ms.min()) / 2
     left_out = np.full(len(latency_ms), np.nan)
     parts = min(folds, len(latency_ms))
     fold = np.random.default_rng(seed).permutation(len(latency_ms)) % max(parts, 1)
     for number in range(parts):
         unseen = fold == number
-        predicted = np.maximum(columns[unseen] @ problem.solve(~unseen)[0], least_ms)
+        predicted = np.maximum(columns[unseen] @ problem.solve(~unseen).coefficients_ms, least_ms)
         left_out[unseen] = np.log(predicted / latency_ms[unseen])
     return AdditiveFit(
-        coefficients_ms=coefficients,
-        shares_variance=tuple(float(value) for value in variances),
-        noise=math.sqrt(noise),
+        coefficients_ms=solution.coefficients_ms,
+        shares_variance=tuple(float(value) for value in solution.variances),
+        noise=tuple(math.sqrt(value) for value in solution.noise),
+        covariance_ms2=solution.covariance_ms2,
         least_ms=least_ms,
         left_out=tuple(float(error) for error in left_out) if parts else (),
     )
@@ -119,7 +134,7 @@ def require_readings(fit: AdditiveFit, what: str) -> None:
     if fit.looks_like_a_sum:
         error = sum(abs(value) for value in fit.left_out) / len(fit.left_out)
         raise FednasError(
-            f"{what}: this is a sum, not a reading: unseen rows come out to {error:.3%}, and no device repeats itself so",
+            f"{what}: this is a sum, not a reading: unseen rows come out to {error:.3%}, as no device repeats",
             hint="these numbers come from an estimator that adds; give latencies that were measured",
         )
 
@@ -135,72 +150,93 @@ def conformal_factor(log_errors: Sequence[float], coverage: float) -> float:
     return math.exp(ordered[rank - 1])
 
 
+@dataclass(frozen=True, slots=True)
+class _Solution:
+    coefficients_ms: "Array"
+    covariance_ms2: "Array"
+    variances: "Array"
+    noise: "Array"
+
+
 class _Problem:
     """Rows in relative units, columns of one size."""
 
-    def __init__(self, columns: "Array", latency_ms: "Array", member: "Array", bounded: "Array") -> None:
+    def __init__(
+        self, columns: "Array", latency_ms: "Array", member: "Array", bounded: "Array", kinds: "Array"
+    ) -> None:
         import numpy as np
 
-        weight = 1 / np.maximum(latency_ms, FLOOR * np.median(latency_ms))
+        floors = [
+            FLOOR * np.median(latency_ms[kinds == kind]) if (kinds == kind).any() else 0.0
+            for kind in range(kinds.max() + 1)
+        ]
+        weight = 1 / np.maximum(latency_ms, np.array(floors)[kinds])
         rows = columns * weight[:, None]
         self._size = np.sqrt((rows**2).mean(axis=0))
         self._size[self._size == 0] = 1.0
         self._rows, self._target = rows / self._size, latency_ms * weight
-        self._member, self._bounded = member, bounded
+        self._member, self._bounded, self._kinds = member, bounded, kinds
         self._counts = np.bincount(member)
 
-    def solve(self, used: "Array") -> tuple["Array", "Array", float]:
-        """Coefficients, variances of the groups and of the noise, from the rows ``used`` (a mask)."""
+    def solve(self, used: "Array") -> _Solution:
+        """The solution from the rows ``used`` (a mask)."""
         import numpy as np
 
-        rows, target = self._rows[used], self._target[used]
+        rows, target, kinds = self._rows[used], self._target[used], self._kinds[used]
         variances = np.full(len(self._counts), 0.1**2)
         variances[0] = BASE_SHARE**2
-        noise, trust, solution = 0.05**2, np.ones(len(target)), np.zeros(rows.shape[1])
+        noise = np.full(self._kinds.max() + 1, 0.05**2)
+        trust, solution = np.ones(len(target)), np.zeros(rows.shape[1])
         for sweep in range(SWEEPS):
             if sweep % REWEIGH_EVERY == REWEIGH_EVERY - 1:
                 deviation = np.abs(target - rows @ solution)
-                trust = np.minimum(1, HUBER * math.sqrt(noise) / np.maximum(deviation, 1e-12))
-            gram, pull = (rows * trust[:, None]).T @ rows, rows.T @ (trust * target)
-            covariance = np.linalg.inv(gram / noise + np.diag(1 / variances[self._member]))
-            solution = covariance @ pull / noise
-            before = variances
-            variances, noise = self._evidence(covariance, solution, variances, trust, target - rows @ solution)
+                trust = np.minimum(1, HUBER * np.sqrt(noise[kinds]) / np.maximum(deviation, 1e-12))
+            weighted = rows * (trust / noise[kinds])[:, None]
+            covariance = np.linalg.inv(weighted.T @ rows + np.diag(1 / variances[self._member]))
+            solution = covariance @ (weighted.T @ target)
+            # What each row determines of the solution: its leverage.
+            leverage = np.einsum("ij,ij->i", weighted @ covariance, rows)
+            noise = _noise(target - rows @ solution, trust, leverage, kinds, len(noise))
+            before, variances = variances, self._variances(covariance, solution, variances)
             if sweep > 2 * REWEIGH_EVERY and np.abs(np.log(variances / before)).max() < SETTLED:
                 break
         if np.any(solution[self._bounded] < 0):
-            solution = self._bounded_solution(rows, target, trust, variances, noise)
-        return solution / self._size, variances, noise
+            solution = self._bounded_solution(rows, target, trust / noise[kinds], variances)
+        return _Solution(solution / self._size, covariance / np.outer(self._size, self._size), variances, noise)
 
-    def _evidence(
-        self, covariance: "Array", solution: "Array", variances: "Array", trust: "Array", residual: "Array"
-    ) -> tuple["Array", float]:
-        """MacKay's update of the variances; what the rows determine of a group is its effective size."""
+    def _variances(self, covariance: "Array", solution: "Array", variances: "Array") -> "Array":
+        """MacKay's update: squared coefficients over what the rows determine of a group."""
         import numpy as np
 
         groups = len(self._counts)
         shrunk = np.bincount(self._member, np.diag(covariance) / variances[self._member], minlength=groups)
         determined = np.maximum(self._counts - shrunk, 0)
         explained = np.bincount(self._member, solution**2, minlength=groups)
-        updated = (explained + REFINED_SHARE**2) / (determined + 1)
+        updated: Array = (explained + REFINED_SHARE**2) / (determined + 1)
         updated[0] = variances[0]
-        free = max(float(trust.sum() - determined.sum()), 0.0)
-        noise = (float(trust @ residual**2) + NOISE_SHARE**2) / (free + 1)
-        return updated, max(noise, 1e-10)
+        return updated
 
-    def _bounded_solution(
-        self, rows: "Array", target: "Array", trust: "Array", variances: "Array", noise: float
-    ) -> "Array":
+    def _bounded_solution(self, rows: "Array", target: "Array", weight: "Array", variances: "Array") -> "Array":
         """The same optimum where some coefficients may not be negative."""
         import numpy as np
         from scipy.optimize import lsq_linear
 
-        root = np.sqrt(trust / noise)
+        root = np.sqrt(weight)
         pulled = np.vstack([rows * root[:, None], np.diag(1 / np.sqrt(variances[self._member]))])
         wanted = np.concatenate([target * root, np.zeros(rows.shape[1])])
         lowest = np.where(self._bounded, 0.0, -np.inf)
         solution: Array = lsq_linear(pulled, wanted, bounds=(lowest, np.inf)).x
         return solution
+
+
+def _noise(residual: "Array", trust: "Array", leverage: "Array", kinds: "Array", count: int) -> "Array":
+    """Variance of each kind of row, corrected for what its rows determine of the solution."""
+    import numpy as np
+
+    squares = np.bincount(kinds, trust * residual**2, minlength=count)
+    free = np.bincount(kinds, trust - leverage, minlength=count).clip(0)
+    variance: Array = np.maximum((squares + NOISE_SHARE**2) / (free + 1), 1e-10)
+    return variance
 
 
 def _check(columns: "Array", latency_ms: "Array") -> None:
