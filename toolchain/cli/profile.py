@@ -1,5 +1,6 @@
 """``profile``: measure what the blocks of a search space cost on a device, into a latency table."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,8 +37,16 @@ def profile(
     batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
     plan: Annotated[str, typer.Option(help="What to measure: exhaustive (every distinct block).")] = "exhaustive",
     over: Annotated[
-        str, typer.Option(help="Where to measure: local, or kit:DIR, a folder to carry to a board without network.")
-    ] = "local",
+        list[str] | None,
+        typer.Option(
+            help="Where to measure: local; ssh://user@host[:port], given once for each board; or kit:DIR, a folder to "
+            "carry to a board without network.",
+            show_default="local",
+        ),
+    ] = None,
+    board_python: Annotated[
+        str | None, typer.Option(help="Python of the board over ssh, such as ~/venv/bin/python; default python3.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the readings of an interrupted run.")] = False,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for readings, at least nine of each model.")] = 10.0,
     accept_unfit: Annotated[
@@ -58,6 +67,7 @@ def profile(
     programs, heat, drift); --resume then goes on with the readings so far. The raw readings are kept beside the
     table, in a file that ends in .readings.jsonl. Clocks and power modes are put back afterwards.
 
+    --over ssh://user@host measures on a board with your own ssh and its keys, in a temporary folder that is removed.
     --over kit:DIR writes a folder instead, with a script that measures on any board; `profile import` reads what
     it brings home.
     """
@@ -65,34 +75,35 @@ def profile(
         return
     if device is None:
         raise typer.BadParameter("it is missing; which device is to be measured?", context, param_hint="--device")
-    if over.startswith("kit:"):
+    places = over or ["local"]
+    if places != ["local"]:
         from fednas.toolchain.cli.profile_kit import KitOptions, write_kit_folder
+        from fednas.toolchain.cli.profile_ssh import SshOptions, profile_boards
 
-        unused = {
-            "--out": out is not None,
-            "--resume": resume,
-            "--accept-unfit": accept_unfit,
-            "--power-mode": power_mode is not None,
-            "--lock-clocks": lock_clocks,
-        }
-        write_kit_folder(
-            KitOptions(
-                device=device,
-                space=space,
-                supernet=supernet,
-                runtime=runtime,
-                precision=precision,
-                threads=threads,
-                batch=batch,
-                plan=plan,
-                seconds=seconds,
-                profiles=profiles,
-            ),
-            over.removeprefix("kit:"),
-            [option for option, given in unused.items() if given],
+        options = KitOptions(
+            device=device,
+            space=space,
+            supernet=supernet,
+            runtime=runtime,
+            precision=precision,
+            threads=threads,
+            batch=batch,
+            plan=plan,
+            seconds=seconds,
+            profiles=profiles,
         )
+        unused = {"--power-mode": power_mode is not None, "--lock-clocks": lock_clocks}
+        if all(place.startswith("ssh://") for place in places):
+            ssh = SshOptions(over=places, python=board_python, resume=resume, accept_unfit=accept_unfit, out=out)
+            profile_boards(options, ssh, _given(unused))
+            return
+        unused |= {"--out": out is not None, "--resume": resume, "--accept-unfit": accept_unfit}
+        unused |= {"--board-python": board_python is not None}
+        write_kit_folder(options, _kit_folder(places), _given(unused))
         return
-    _check_built(runtime or "onnxruntime", precision, plan, over)
+    if board_python is not None:
+        raise FednasError("--board-python is given, but no board over ssh", hint="leave it out")
+    _check_built(runtime or "onnxruntime", precision, plan)
     target = find_profile(device, profiles)
     measured_space = space_from(space, supernet)
     # Heavy from here on: the checks above answer at once.
@@ -133,23 +144,46 @@ def profile(
 
 def tell_table(table: "LatencyTable", path: Path) -> None:
     """Print what was written as ``path`` and how far it can be trusted."""
+    emit(table_document(table, path), table_text(table, path))
+
+
+def table_document(table: "LatencyTable", path: Path) -> dict[str, object]:
+    """As JSON: the file, what was measured and what lint says."""
     from fednas.latency_tables import lint
 
-    findings = lint(table)
-    document = {
+    return {
         "table": str(path),
         "sha256": sha256_of(path),
         "entries": len(table.entries),
         "session": table.session,
         "report": table.report,
         "interval": table.interval,
-        "findings": findings,
+        "findings": lint(table),
     }
+
+
+def table_text(table: "LatencyTable", path: Path) -> str:
+    """As text."""
+    from fednas.latency_tables import lint
+
+    findings = lint(table)
     checked = f"\n\n{findings_text(findings)}" if findings else ""
-    emit(document, f"{summary_text(table)}\n{'table':<14} {path}, {len(table.entries)} blocks{checked}")
+    return f"{summary_text(table)}\n{'table':<14} {path}, {len(table.entries)} blocks{checked}"
 
 
-def _check_built(runtime: str, precision: str, plan: str, over: str) -> None:
+def _kit_folder(places: Sequence[str]) -> str:
+    if len(places) > 1:
+        raise FednasError(f"--over is given {len(places)} times", hint="only ssh:// boards are measured together")
+    if not places[0].startswith("kit:"):
+        raise FednasError(f"--over {places[0]!r} is no place to measure", hint="use local, ssh://user@host or kit:DIR")
+    return places[0].removeprefix("kit:")
+
+
+def _given(options: Mapping[str, bool]) -> list[str]:
+    return [option for option, given in options.items() if given]
+
+
+def _check_built(runtime: str, precision: str, plan: str) -> None:
     """Raise `FednasError` for option values that do not exist, and for those that are not built yet."""
     if runtime not in _RUNTIMES:
         raise unknown_name("runtime", runtime, _RUNTIMES)
@@ -157,13 +191,10 @@ def _check_built(runtime: str, precision: str, plan: str, over: str) -> None:
         raise unknown_name("precision", precision, PRECISIONS)
     if plan not in _PLANS:
         raise unknown_name("plan", plan, _PLANS)
-    if over != "local" and not over.startswith(("ssh://", "kit:")):
-        raise FednasError(f"--over {over!r} is no place to measure", hint="use local or kit:DIR")
     for option, value, built in (
         ("--runtime", runtime, "onnxruntime"),
         ("--precision", precision, "fp32"),
         ("--plan", plan, "exhaustive"),
-        ("--over", over.partition(":")[0], "local"),
     ):
         if value != built:
             raise FednasError(f"profile {option} {value} is not built yet", hint=f"only {built} is")

@@ -2,7 +2,7 @@
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ def collect_from_boards(
     progress: Progress = silent,
     say: Say = say_nothing,
     patience: Patience = Patience(),  # noqa: B008 - frozen
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """`collect_over_ssh` on all boards at once; outcomes come as the boards finish.
 
     Closing the iterator, or Ctrl-C, stops the boards that are still measuring and tidies them up. Raises

@@ -4,7 +4,6 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from fednas.common import ContractError, ExitCode, FednasError, Progress, replacing, silent
@@ -166,7 +165,7 @@ class _Run:
         """Fetch the results and read them as what they are: a stranger's."""
         with replacing(results) as scratch:
             self._insist(lambda: self._board.fetch_results(self._state.folder, scratch))
-        return replace(read_results(results, job=self._job), job=self._job)
+        return read_results(results, job=self._job)
 
     def tidy(self, *, keep_readings: bool) -> None:
         """Remove the folder on the board, or say where it stays and how to remove it; never raises `FednasError`."""

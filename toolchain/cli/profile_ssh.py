@@ -1,0 +1,171 @@
+"""``profile --over ssh://...``: measure on boards that answer to SSH, a table for each."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fednas.common import ExitCode, FednasError, make_folder, unknown_name
+from fednas.profiles import PRECISIONS, find_profile
+from fednas.toolchain.cli.output import emit, note, progress_bar, warn
+from fednas.toolchain.cli.parsing import space_from
+from fednas.toolchain.cli.profile import table_document, table_text
+from fednas.toolchain.cli.profile_kit import KIT_RUNTIMES, KitOptions
+
+if TYPE_CHECKING:
+    from fednas.latency_tables import LatencyTable
+    from fednas.toolchain.measure.ssh import Outcome, Places, SshAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshOptions:
+    """The options of `profile` that only matter where it measures over SSH."""
+
+    over: Sequence[str]
+    python: str | None
+    resume: bool
+    accept_unfit: bool
+    out: Path | None
+
+
+def profile_boards(options: KitOptions, ssh: SshOptions, unused: Sequence[str]) -> None:
+    """Measure on every board, write a table for each that brings readings home, and say what came of the others.
+
+    ``unused``: options that were given although they have no meaning here. Raises `FednasError` if a board failed,
+    after the others are done.
+    """
+    if unused:
+        message = f"{' and '.join(unused)} cannot be given with --over ssh://"
+        raise FednasError(message, hint="set the board as it will be used, before measuring")
+    from fednas.toolchain.measure.ssh.address import parse_address
+
+    addresses = [parse_address(text) for text in ssh.over]
+    target = find_profile(options.device, options.profiles)
+    runtime = options.runtime or target.runtime
+    if options.precision not in PRECISIONS:
+        raise unknown_name("precision", options.precision, PRECISIONS)
+    if runtime not in KIT_RUNTIMES:
+        raise unknown_name("runtime of a board", runtime, KIT_RUNTIMES)
+    space = space_from(options.space, options.supernet)
+    name = f"{target.name}-{options.precision}"
+    boards = [(address, _table_path(address, ssh.out, name, len(addresses))) for address in addresses]
+    # Heavy from here on: the checks above answer at once.
+    from fednas.toolchain.measure.job import MeasuringJob
+    from fednas.toolchain.measure.plan import plan_for
+    from fednas.toolchain.measure.ssh import DEFAULT_PYTHON, check_python, collect_from_boards
+
+    job = MeasuringJob(
+        device=target.name,
+        plan=plan_for(options.plan, space, seed=0),
+        runtime=runtime,
+        precision=options.precision,
+        threads=options.threads,
+        batch=options.batch,
+        seconds=options.seconds,
+        seed=0,
+        space=space,
+    )
+    files = [(address, _places(table, ssh.resume)) for address, table in boards]
+    with progress_bar("measuring") as progress:
+        outcomes = collect_from_boards(
+            job,
+            files,
+            resume=ssh.resume,
+            device=target,
+            python=check_python(ssh.python or DEFAULT_PYTHON),
+            progress=progress,
+            say=note,
+        )
+        with closing(outcomes):
+            finished = [_finished(outcome, dict(boards)[outcome.address], ssh.accept_unfit) for outcome in outcomes]
+    _tell(finished)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """One board when all is done: its table and the file of it, or why there is none."""
+
+    address: "SshAddress"
+    path: Path
+    table: "LatencyTable | FednasError"
+
+
+def _table_path(address: "SshAddress", out: Path | None, name: str, boards: int) -> Path:
+    """Where the table of this board goes: named by the host, unless one board and one file are given."""
+    path = out or Path(f"{name}.latency.json")
+    if path.is_dir():
+        raise FednasError(f"--out {path} is a folder, not a file", hint="name the table file inside it")
+    if out is None or boards > 1:
+        stem, ending = path.name.removesuffix(".json").removesuffix(".latency"), ".latency.json"
+        path = path.with_name(f"{stem}.{address.label}{ending if path.name.endswith(ending) else '.json'}")
+    make_folder(path.parent, "folder of the table")
+    return path
+
+
+def _places(table: Path, resume: bool) -> "Places":
+    from fednas.toolchain.measure.ssh import Places
+
+    places = Places(state=table.with_name(f"{table.name}.board"), results=_results_path(table))
+    if places.state.exists() and not resume:
+        warn(f"the earlier run of {places.state} is replaced; --resume would have gone on with it")
+    return places
+
+
+def _results_path(table: Path) -> Path:
+    return table.with_name(f"{table.name.removesuffix('.json')}.results.json")
+
+
+def _finished(outcome: "Outcome", path: Path, accept_unfit: bool) -> _Finished:
+    """Write the table of a board that brought readings home."""
+    from fednas.latency_tables import readings_path, save_table
+    from fednas.toolchain.measure.profiling import table_of
+
+    results = _results_path(path)
+    if isinstance(outcome.result, FednasError):
+        return _Finished(outcome.address, path, outcome.result)
+    try:
+        table = table_of(outcome.result, accept_unfit=accept_unfit, readings=results)
+        save_table(table, path)
+    except FednasError as err:
+        again = f"`fednas-export profile import {results} --accept-unfit` writes the table all the same"
+        hint = f"stop other work on {outcome.address} and measure again; {again}"
+        unfit = err.exit_code is ExitCode.CANNOT_TELL
+        return _Finished(
+            outcome.address,
+            path,
+            FednasError(err.message, hint=hint if unfit else err.hint, exit_code=err.exit_code),
+        )
+    results.replace(readings_path(path))
+    return _Finished(outcome.address, path, table)
+
+
+def _tell(boards: Sequence[_Finished]) -> None:
+    """One document for all boards; raises `FednasError` if one failed."""
+    errors = [(board.address, board.table) for board in boards if isinstance(board.table, FednasError)]
+    if len(boards) == 1:
+        if errors:
+            raise errors[0][1]
+        emit(_document(boards[0]), _text(boards[0]))
+        return
+    emit({"boards": [_document(board) for board in boards]}, "\n\n".join(_text(board) for board in boards))
+    if errors:
+        codes = {error.exit_code for _, error in errors}
+        raise FednasError(
+            f"{len(errors)} of {len(boards)} boards failed: {', '.join(str(address) for address, _ in errors)}",
+            hint="the reasons stand above",
+            exit_code=codes.pop() if len(codes) == 1 else ExitCode.USER_ERROR,
+        )
+
+
+def _document(board: _Finished) -> dict[str, object]:
+    if isinstance(board.table, FednasError):
+        error = {"message": board.table.message, "hint": board.table.hint, "exit_code": int(board.table.exit_code)}
+        return {"over": str(board.address), "error": error}
+    return {"over": str(board.address)} | table_document(board.table, board.path)
+
+
+def _text(board: _Finished) -> str:
+    if isinstance(board.table, FednasError):
+        return f"{'board':<14} {board.address}\n{'failed':<14} {board.table}"
+    return f"{'board':<14} {board.address}\n{table_text(board.table, board.path)}"
