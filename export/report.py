@@ -21,7 +21,9 @@ from fednas.export.report_comparisons import (
 from fednas.export.report_page import html_of
 from fednas.export.report_pictures import budget_bars, show_value
 from fednas.export.report_precisions import precisions_section
+from fednas.export.report_runtimes import runtimes_section
 from fednas.export.usage import usage_sections
+from fednas.profiles import LOCAL
 
 REPORT_FILE = "report.md"
 REPORT_JSON_FILE = "report.json"
@@ -83,7 +85,7 @@ def what_was_not_verified(shipment: Shipment, extra: Sequence[str] = ()) -> tupl
             "The TensorRT engine: parity and accuracy in this report are those of the ONNX file under ONNX Runtime, "
             "not of an engine. board_check.py, which checks engines on the board, was only ever run against stand-ins."
         )
-    elif shipment.latency.measured is None:
+    elif shipment.latency.measured is None and device.name != LOCAL:
         gaps.append(f"{device.title} itself: the file was run on the machine that exported it, not there.")
     return (*gaps, *extra)
 
@@ -115,6 +117,7 @@ def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing:
         disagreements_section(models, report.class_names),
         examples_section(report.examples, judged_model(shipment, models).file),
         precisions_section(models, files) if len(models) > 1 else None,
+        runtimes_section(models),
         Section("Not verified", (Bullets(report.not_verified or (NOTHING_LEFT,)),)),
         *usage_sections(shipment, models, preprocessing),
         _files(files),

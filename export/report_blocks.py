@@ -39,7 +39,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """For the HTML page only: what it shows stands as text or as a table beside it."""
+    """For the HTML page; Markdown says where it is. What it shows stands as text or as a table beside it."""
 
     html: str
     """Inline SVG, or images with their data inside."""
@@ -62,11 +62,11 @@ def markdown_of(title: str, lead: str, sections: Sequence[Section], last: str) -
     parts = [f"# {title}", f"**{lead}**"]
     for section in sections:
         parts.append(f"## {section.title}")
-        parts += [_block(block) for block in section.blocks if not isinstance(block, Picture)]
+        parts += [_block(block) for block in section.blocks]
     return "\n\n".join([*parts, last]) + "\n"
 
 
-def _block(block: Paragraph | Bullets | Table | Code) -> str:
+def _block(block: Block) -> str:
     match block:
         case Paragraph(text):
             return text
@@ -76,6 +76,8 @@ def _block(block: Paragraph | Bullets | Table | Code) -> str:
             return f"```{language}\n{text}\n```"
         case Table(heads, rows):
             return markdown_table(heads, rows)
+        case Picture(_, caption):
+            return f"*A picture in `report.html`: {caption}*"
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

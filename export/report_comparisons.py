@@ -37,7 +37,8 @@ def candidates_section(candidates: Sequence[Candidate]) -> Section | None:
     measured = any(candidate.measured for candidate in candidates)
     text = (
         "These networks lie near the latency budget by prediction. They were exported and timed in turn, in random "
-        "order, round after round; the fittest that meets the budget by its reading was kept."
+        "order, round after round; the fittest that meets the budget by its reading was kept (where none is certain "
+        "to, the fittest whose interval straddles it, else the fastest)."
         if measured
         else "These networks lie near the latency budget by prediction. None could be measured here, so the fittest "
         "that meets the budget by prediction was kept. To decide by measurement, export each with `--arch` and measure "
@@ -99,8 +100,5 @@ def examples_section(examples: Sequence[Example], file: str) -> Section | None:
     if not examples:
         return None
     wrong = sum(example.artefact.label != example.truth for example in examples)
-    text = (
-        f"{len(examples)} held-out images with what the source and `{file}` name; the file is wrong on {wrong}. "
-        "`report.html` shows them."
-    )
+    text = f"{len(examples)} held-out images with what the source and `{file}` name; the file is wrong on {wrong}."
     return Section("Example images", (Paragraph(text), example_tiles(examples)))

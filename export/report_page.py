@@ -7,6 +7,8 @@ from string import Template
 
 from fednas.export.report_blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
 
+LONG_CELL = 60
+"""Characters from which a cell keeps some width, so that a narrow page does not make it a tall thin column."""
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2530; --soft: #53616f; --line: #dde3e8; --tint: #f4f6f8;
   --blue: #1a5f99; --orange: #b9521a; --good: #2a7a45; --bad: #b3261e; --unsure: #8a6400; }
@@ -25,11 +27,13 @@ p { margin: .5rem 0; max-width: 46rem; } li { margin: .25rem 0; max-width: 44rem
 .scroll { overflow-x: auto; margin: .7rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem 1.1rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; } td { min-width: 5rem; }
-code { font: .86em ui-monospace, monospace; overflow-wrap: anywhere; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; } td { min-width: 5rem; } td.middle { min-width: 8.5rem; }
+td.long { min-width: 20rem; }
+code { font: .86em ui-monospace, monospace; } p code, li code, td.long code { overflow-wrap: anywhere; }
 pre { background: var(--tint); padding: .8rem; overflow-x: auto; } pre code { overflow-wrap: normal; }
-figure { margin: 1rem 0; } figcaption { color: var(--soft); font-size: .88rem; max-width: 46rem; }
-svg { display: block; width: 100%; max-width: 44rem; height: auto; }
+figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: var(--soft); font-size: .88rem; max-width: 46rem; }
+svg { display: block; width: 100%; min-width: 30rem; max-width: 44rem; height: auto; }
+svg.small { min-width: 0; }
 svg text { font: 12px system-ui, sans-serif; fill: var(--soft); } svg .strong { fill: var(--ink); }
 svg .axis { stroke: var(--line); } svg .limit { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 4 3; }
 svg .blue { fill: var(--blue); } svg .orange { fill: var(--orange); } svg .track { fill: var(--tint); }
@@ -98,15 +102,16 @@ def _block(block: Block) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     named = any(heads)
     head = "<thead><tr>" + "".join(f"<th>{_inline(cell)}</th>" for cell in heads) + "</tr></thead>\n" if named else ""
-    # Without heads the first cell of a row says what the row is.
-    lines = [
-        "".join(
-            f"<{'td' if named or i else 'th'}>{_inline(cell)}</{'td' if named or i else 'th'}>" for i, cell in cells
-        )
-        for cells in (tuple(enumerate(row)) for row in rows)
-    ]
+    lines = ["".join(_cell(cell, first=i == 0 and not named) for i, cell in enumerate(row)) for row in rows]
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="scroll"><table>\n{head}<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _cell(text: str, *, first: bool) -> str:
+    if first:  # of a pair: it says what the row is
+        return f"<th>{_inline(text)}</th>"
+    opening = '<td class="long">' if len(text) > LONG_CELL else '<td class="middle">' if len(text) > 20 else "<td>"
+    return f"{opening}{_inline(text)}</td>"
 
 
 def _inline(text: str) -> str:

@@ -39,11 +39,10 @@ def budget_bars(budgets: Sequence[Budget]) -> Picture:
             f'<rect class="track" x="{left:g}" y="{top:g}" width="{scale * most:.1f}" height="20"/>',
             f'<rect class="{colour}" x="{left:g}" y="{top:g}" width="{scale * share:.1f}" height="20"/>',
             *_whisker(budget, left, top + 10, scale, most),
+            f'<line class="limit" x1="{left + scale:.1f}" x2="{left + scale:.1f}" y1="{top - 5:g}" y2="{top + 23:g}"/>',
             f'<text x="{left:g}" y="{top + 35:g}">{escape(_bar_text(budget))}</text>',
         ]
     bottom = 12 + len(known) * row
-    at = left + scale
-    parts.append(f'<line class="limit" x1="{at:.1f}" x2="{at:.1f}" y1="4" y2="{bottom - 4:g}"/>')
     title = "Each budget's value as a share of its limit"
     return Picture(_svg(width, bottom, title, parts), "Value as a share of the limit (dashed), with its interval.")
 
@@ -203,6 +202,6 @@ def _short(name: str) -> str:
 
 
 def _svg(width: float, height: float, title: str, parts: Sequence[str], *, own_size: bool = False) -> str:
-    size = f' style="max-width: {width:g}px"' if own_size else ""
+    size = f' class="small" style="max-width: {width:g}px"' if own_size else ""
     opening = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}"{size}>'
     return "\n".join([opening, *parts, "</svg>"])

@@ -58,21 +58,20 @@ def choose(
 ) -> Choice:
     """The fittest of ``job.candidates`` networks that meets the latency budget by measurement.
 
-    Where this machine is not the device, or not fit to measure, the fittest by prediction is kept, and a remark
-    says why. ``folder`` holds the candidates' files while they are measured.
+    Where none can be measured (this machine is not the device, or not fit), the fittest by prediction is kept, and a
+    remark says why. ``folder`` holds the candidates' files while they are measured.
     """
     if job.candidates == 1 or job.architecture is not None:
         return Choice(best)
     answers = _near_budget(job, source, profile, speed, best)
     readings = _measured(job, source, profile, answers, folder, calibration, progress)
     records = [_record(job, answer, reading) for answer, reading in zip(answers, readings, strict=True)]
-    why_not = next((reading.why_not for reading in readings if reading.why_not), "")
-    if why_not:
-        kept = answers.index(best)
-        remark = f"Candidates: the {len(answers)} networks were not compared by measurement, because {why_not}."
-        return Choice(best, _marked(records, kept), None, (remark,))
+    failed = [reading.why_not for reading in readings if reading.why_not]
+    remarks = tuple(f"Candidates: {len(failed)} of {len(answers)} were not measured: {why}." for why in failed[:1])
+    if len(failed) == len(answers):
+        return Choice(best, _marked(records, answers.index(best)), None, remarks)
     kept = _fittest_that_meets(records)
-    return Choice(answers[kept], _marked(records, kept), readings[kept])
+    return Choice(answers[kept], _marked(records, kept), readings[kept], remarks)
 
 
 def _near_budget(
@@ -124,8 +123,8 @@ def _measured(
             progress(number / 2, len(answers), f"exporting candidate {number + 1} of {len(answers)}")
             files.append(_file(job, source, profile, answer, scratch / str(number), calibration))
 
-        def timing(done: float, whole: float, what: str = "") -> None:
-            progress((1 + done / whole) / 2, 1, f"timing {len(files)} candidates {what}")
+        def timing(done: float, total: float, what: str = "") -> None:
+            progress((1 + done / total) / 2, 1, f"timing {len(files)} candidates {what}")
 
         return measure_all_here(files, profile, source.space, seconds=SECONDS_EACH, progress=timing)
     finally:
@@ -174,16 +173,13 @@ def _record(job: "ShipJob", answer: SearchAnswer, reading: Reading) -> Candidate
 
 
 def _fittest_that_meets(candidates: Sequence[Candidate]) -> int:
-    """Whose whole interval keeps to the budget; else whose interval straddles it; else the fastest."""
+    """Of those measured: whose whole interval keeps to the budget; else whose straddles it; else the fastest."""
+    medians = {i: each.measured.median_ms for i, each in enumerate(candidates) if each.measured is not None}
     for verdict in ("met", "cannot tell"):
-        meeting = [i for i, candidate in enumerate(candidates) if candidate.verdict == verdict]
+        meeting = [i for i in medians if candidates[i].verdict == verdict]
         if meeting:
             return max(meeting, key=lambda i: candidates[i].fitness)
-    return min(range(len(candidates)), key=lambda i: _median(candidates[i]))
-
-
-def _median(candidate: Candidate) -> float:
-    return candidate.measured.median_ms if candidate.measured else candidate.predicted_ms
+    return min(medians, key=lambda i: medians[i])
 
 
 def _marked(candidates: Sequence[Candidate], kept: int) -> tuple[Candidate, ...]:

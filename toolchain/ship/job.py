@@ -12,6 +12,7 @@ from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search
 from fednas.toolchain.ship.candidates import choose
 from fednas.toolchain.ship.inputs import require_input_type
 from fednas.toolchain.ship.precisions import calibration_images, require_possible, stored_precision
+from fednas.toolchain.ship.runtimes import require_runtimes
 from fednas.toolchain.ship.source import Source, open_source
 from fednas.toolchain.ship.speed import Speed, speed_of
 from fednas.toolchain.ship.writing import Report, write_device_folder
@@ -51,12 +52,16 @@ class ShipJob:
     candidates: int = 1
     """How many networks near the latency budget to compare by measurement."""
 
+    runtimes: tuple[str, ...] = ()
+    """Whose own files ship beside the ONNX files, beyond what a device's own runtime needs."""
+
     def __post_init__(self) -> None:
         if not self.devices:
             raise FednasError("no device was named", hint="add --device cpu; `fednas-export devices` lists all")
         for precision in self.precisions:
             tolerance_for(precision)
         require_possible(self.shipped_precisions, list(self.devices.values()))
+        require_runtimes(self.runtimes, list(self.devices.values()), self.shipped_precisions, self.input_type)
         if self.fp16_io and self.input_type != "float32":
             hint = "leave out one of them"
             raise FednasError("--fp16-io and --input uint8 both say what the file reads", hint=hint)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fednas.export import Frontier
+from fednas.export import Candidate, Frontier
 from fednas.export import FrontierPoint as Point
 from fednas.latency_tables import LatencyModel
 from fednas.toolchain.search.frontier import FrontierPoint, find_frontier
@@ -16,13 +16,19 @@ BELOW, ABOVE = 0.75, 1.25
 
 
 def frontier_near(
-    space: SearchSpace, budgets: Budgets, model: LatencyModel, answer: SearchAnswer, precision: str
+    space: SearchSpace,
+    budgets: Budgets,
+    model: LatencyModel,
+    answer: SearchAnswer,
+    precision: str,
+    candidates: Sequence[Candidate] = (),
 ) -> Frontier:
-    """The frontier around the answer, of the first quantity that is limited; of latency if none is."""
+    """The frontier around the answer and its candidates, of the first quantity limited; of latency if none is."""
     axis, unit, value, limit = _axis(space, budgets, model, answer)
     limits = limits_of(space, budgets, [model], precision, "network")
     others = [each for each in limits if each.quantity.name != axis.name]
-    points = frontier_points(space, axis, others, BELOW * value, ABOVE * value)
+    reach = [BELOW * value, ABOVE * value, *(each.predicted_ms for each in candidates)]
+    points = frontier_points(space, axis, others, min(reach), max(reach))
     quantity = "latency" if unit else axis.name
     return Frontier(
         quantity=quantity,

@@ -1,5 +1,6 @@
 """One file after another, proven against the source network and measured where this machine is the device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from fednas.profiles import DeviceProfile
 from fednas.toolchain.ship.engine import build_engine_here
 from fednas.toolchain.ship.precisions import Artefact
 from fednas.toolchain.ship.readings import Reading, measure_here
+from fednas.toolchain.ship.runtimes import converted_models
 from fednas.toolchain.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -42,11 +44,17 @@ class Proven:
 
 
 def prove(
-    artefact: Artefact, proof: Proof, profile: DeviceProfile, space: SearchSpace, reading: Reading | None = None
+    artefact: Artefact,
+    proof: Proof,
+    profile: DeviceProfile,
+    space: SearchSpace,
+    reading: Reading | None = None,
+    runtimes: Sequence[str] = (),
 ) -> Proven:
     """Run the file on the proof's inputs, build its engine and measure it, as far as this machine can.
 
-    ``reading``: of this file's latency, where it was measured already.
+    ``reading``: of this file's latency, where it was measured already. ``runtimes``: for whose own files the network
+    is converted too.
     """
     onnx_file = artefact.onnx_file
     with OrtRunner(onnx_file.path) as runner:
@@ -69,5 +77,6 @@ def prove(
         kept_fp32=artefact.kept_fp32,
         calibration=artefact.calibration,
         measured=reading.measured,
+        converted=converted_models(artefact, runtimes, proof),
     )
     return Proven(model, onnx_file.size_bytes, reading, remarks, logits)

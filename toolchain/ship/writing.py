@@ -29,6 +29,7 @@ from fednas.toolchain.ship.near_budget import frontier_near
 from fednas.toolchain.ship.precisions import all_artefacts, stored_precision
 from fednas.toolchain.ship.proving import Proof, Proven, prove
 from fednas.toolchain.ship.readings import budget_records, latency_record, outside_of_prediction
+from fednas.toolchain.ship.runtimes import runtimes_of
 from fednas.toolchain.ship.source import Source
 from fednas.toolchain.ship.speed import Speed
 
@@ -75,7 +76,8 @@ def write_device_folder(
     for i, artefact in enumerate(artefacts):
         report(4 + 2 * i / len(artefacts), f"proving and measuring {artefact.precision}")
         read_already = choice.reading if artefact.precision == job.judged_precision else None
-        proven.append(prove(artefact, proof, profile, source.space, read_already))
+        runtimes = runtimes_of(profile, job.runtimes)
+        proven.append(prove(artefact, proof, profile, source.space, read_already, runtimes))
     models = [each.model for each in proven]
     judged = next(each for each in proven if each.model.precision == job.judged_precision)
     report(6, "writing the folder")
@@ -113,7 +115,7 @@ def write_device_folder(
             *outside_of_prediction(shipment.latency),
             *(remark for each in proven for remark in each.remarks),
         ],
-        illustrations=_illustrations(job, source, profile, answer, speed, inputs, logits, judged),
+        illustrations=_illustrations(job, source, profile, choice, speed, inputs, logits, judged),
     )
 
 
@@ -121,7 +123,7 @@ def _illustrations(
     job: "ShipJob",
     source: Source,
     profile: DeviceProfile,
-    answer: SearchAnswer,
+    choice: Choice,
     speed: Speed,
     inputs: ProofInputs,
     logits: "NDArray[np.float32]",
@@ -130,9 +132,8 @@ def _illustrations(
     names = source.header.class_names
     stored = stored_precision(job.judged_precision, profile)
     examples = inputs.scaled is not None and choose_examples(inputs.scaled, inputs.labels, logits, judged.logits, names)
-    return Illustrations(
-        frontier=frontier_near(source.space, job.budgets, speed.model, answer, stored), examples=examples or ()
-    )
+    frontier = frontier_near(source.space, job.budgets, speed.model, choice.answer, stored, choice.candidates)
+    return Illustrations(frontier=frontier, examples=examples or ())
 
 
 def _subnet(job: "ShipJob", source: Source, answer: SearchAnswer) -> tuple["nn.Module", int]:
