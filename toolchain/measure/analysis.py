@@ -103,6 +103,7 @@ class Analysis:
             machine=collected.before,
             machine_after=collected.after,
             session=self._session(readings_sha256),
+            energy=collected.conditions.energy,
             calibration=fitted.calibration,
             space=None if job.space is None else job.space.as_record(),
             entries=fitted.entries,

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fednas.latency_tables import Energy
 from fednas.toolchain.measure.counters import Counters, Usage, read_counters, usage_between
 from fednas.toolchain.measure.environment import current_mhz, temperature_c, usable_cores
 from fednas.toolchain.measure.system_files import ROOT
@@ -29,6 +30,8 @@ class Conditions:
     clock_low_mhz: float | None = None
     clock_high_mhz: float | None = None
     hottest_c: float | None = None
+    energy: Energy | None = None
+    """Of the reference network, in a stretch after the readings."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,7 @@ class Watch:
     load_s: float = 0.0
     timer_share: float | None = None
     stops: int = 0
+    energy: Energy | None = None
     _clocks_mhz: list[float] = field(default_factory=list)
     _temperatures_c: list[float] = field(default_factory=list)
     _looked_s: float | None = None
@@ -71,4 +75,5 @@ class Watch:
             clock_low_mhz=min(self._clocks_mhz, default=None),
             clock_high_mhz=max(self._clocks_mhz, default=None),
             hottest_c=max(self._temperatures_c, default=None),
+            energy=self.energy,
         )

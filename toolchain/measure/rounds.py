@@ -19,6 +19,7 @@ from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.journal import Journal, Reading
 from fednas.toolchain.measure.plan import Specs
+from fednas.toolchain.measure.power import find_meter, measure_energy
 from fednas.toolchain.measure.runtimes import TimedModel, find_runtime
 
 READING_MS = 0.1
@@ -64,7 +65,8 @@ def measure(
     """Time all candidates until the job's seconds are used and each has `LEAST_ROUNDS` readings.
 
     Candidate 0 is the reference: it is loaded once and read in every round of every group. What the journal holds
-    already counts. ``watch`` is told how the machine was meanwhile.
+    already counts. ``watch`` is told how the machine was meanwhile, and what the reference takes of energy where a
+    meter says so.
     """
     candidates = job.plan.candidates
     groups = groups_of(candidates)
@@ -81,6 +83,7 @@ def measure(
             with _Group(number, group, loader, journal) as loaded:
                 loaded.measure(seconds, spent_s, rounds, finished_s, progress)
         finished_s += seconds
+    loader.weigh()
 
 
 def warm_up(model: TimedModel) -> None:
@@ -125,6 +128,12 @@ class _Loader:
         if self._reference is None:
             self._reference = self._load(REFERENCE)
         return self._reference
+
+    def weigh(self) -> None:
+        """Measure the energy of the reference, if the machine has a power meter."""
+        meter = find_meter(gpu=self._runtime.on_gpu)
+        if meter is not None:
+            self.watch.energy = measure_energy(meter, self.timed(REFERENCE).call)
 
     def _load(self, index: int) -> TimedModel:
         specs, job = self.job.plan.candidates[index], self.job

@@ -1,5 +1,6 @@
 """A small space is really measured here; what the numbers are is the machine's business, not the test's."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from fednas.common import ExitCode, FednasError, sha256_of
 from fednas.latency_tables import LatencyTable, MeasuredLatencyModel, table_from_json
 from fednas.profiles import DeviceProfile, find_profile
-from fednas.toolchain.measure import profile_space
+from fednas.toolchain.measure import profile_space, rounds
 from fednas.toolchain.measure.journal import Journal
+from fednas.toolchain.measure.power import GaugeMeter, measure_energy
 from fednas.toolchain.measure.rounds import LEAST_ROUNDS
 from fednas.toolchain.space import SearchSpace, blocks_of, distinct_blocks, smallest_architecture
 
@@ -41,6 +43,9 @@ def test_the_table_says_what_was_measured_how_and_how_well(table: LatencyTable) 
     assert table.interval is not None
     assert table.session.readings >= LEAST_ROUNDS * len(table.entries)
     assert table.session.seconds > 0
+    assert table.session.build_s is not None
+    assert table.session.load_s is not None
+    assert table.machine_after is not None
     assert table.machine.cores >= 1
     assert table_from_json(table.to_json(), "table") == table
 
@@ -117,6 +122,19 @@ def test_the_table_names_its_raw_readings(tiny_space: SearchSpace, cpu: DevicePr
     partial = tmp_path / "cpu.partial"
     made = profile_space(tiny_space, cpu, seconds=0.1, partial=partial, accept_unfit=True)
     assert made.session.readings_sha256 == sha256_of(partial)
+
+
+def test_a_board_with_a_power_meter_says_what_an_inference_takes(
+    tiny_space: SearchSpace, cpu: DeviceProfile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = GaugeMeter("board sensor", "VDD_IN", lambda: 6.0)
+    monkeypatch.setattr("fednas.toolchain.measure.rounds.find_meter", lambda gpu: None if gpu else meter)
+    monkeypatch.setattr(rounds, "measure_energy", functools.partial(measure_energy, stretch_s=0.2))
+    table = profile_space(tiny_space, cpu, seconds=0.1, accept_unfit=True)
+    assert table.energy is not None
+    assert table.energy.busy_w == pytest.approx(6.0)
+    # Watts times milliseconds; the loop's own share of such a small network is seen.
+    assert table.energy.millijoules > 6.0 * table.session.reference_ms / 2
 
 
 @pytest.mark.parametrize(
