@@ -6,6 +6,7 @@ from fednas.export.board_record import BoardRecord
 from fednas.export.board_result import BoardResult, read_board_result
 from fednas.export.calibration import Calibration, CalibrationImages, choose_calibration_images
 from fednas.export.census import Census, KeptLayer, LayerCount, take_census
+from fednas.export.converted_model import ConvertedModel, convert_and_prove
 from fednas.export.engine_options import BatchRange
 from fednas.export.engine_record import EngineLatency, EngineLayers, EngineRecord
 from fednas.export.evidence import (
@@ -92,6 +93,7 @@ __all__ = [
     "Candidate",
     "Census",
     "Check",
+    "ConvertedModel",
     "Dataset",
     "Device",
     "EngineFile",
@@ -142,6 +144,7 @@ __all__ = [
     "choose_calibration_images",
     "choose_examples",
     "compare_logits",
+    "convert_and_prove",
     "engine_from_onnx",
     "find_shipped_folders",
     "fold_preprocessing",

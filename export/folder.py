@@ -55,7 +55,12 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _check_names(manifest: Manifest, what: str) -> None:
     listed = [file.name for file in manifest.files]
-    for name in [*listed, *(model.file for model in manifest.models), manifest.test_vectors.file]:
+    for name in [
+        *listed,
+        *(model.file for model in manifest.models),
+        *_converted(manifest),
+        manifest.test_vectors.file,
+    ]:
         if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST_FILE:
             raise FednasError(f"{what} names the file {name!r}; only plain names inside the folder are allowed")
         if name not in listed:
@@ -64,6 +69,10 @@ def _check_names(manifest: Manifest, what: str) -> None:
         raise FednasError(f"{what} lists a file twice")
     if not manifest.models:
         raise FednasError(f"{what} names no model")
+
+
+def _converted(manifest: Manifest) -> list[str]:
+    return [name for model in manifest.models for converted in model.converted for name in converted.files]
 
 
 def shipped_path(folder: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from fednas.export.activation_memory import peak_activation_bytes
 from fednas.export.board_record import BoardRecord
 from fednas.export.calibration import Calibration
 from fednas.export.census import Census, KeptLayer, census_of
+from fednas.export.converted_model import ConvertedModel
 from fednas.export.engine_record import EngineRecord
 from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.onnx_file import OnnxFile, load_checked_model
@@ -210,6 +211,8 @@ class Model(Record, frozen=True, kw_only=True):
     """Null: not measured."""
     engine: EngineRecord | None = None
     """The TensorRT engine that was built and proven where the folder was written; null: none was."""
+    converted: tuple[ConvertedModel, ...] = ()
+    """The same network in the own files of other runtimes."""
     peak_activation_bytes: int | None = None
     """Largest sum of tensors alive at once for one image, weights not counted; null in folders that did not say."""
 
@@ -217,7 +220,8 @@ class Model(Record, frozen=True, kw_only=True):
     def reasons(self) -> tuple[str, ...]:
         """Why this file may not be shipped as verified; empty if it may."""
         engine = [f"engine: {why}" for why in self.engine.reasons] if self.engine else []
-        return (*self.evidence.reasons, *(self.census.reasons if self.census else ()), *engine)
+        converted = [f"{', '.join(other.files)}: {why}" for other in self.converted for why in other.reasons]
+        return (*self.evidence.reasons, *(self.census.reasons if self.census else ()), *engine, *converted)
 
     @classmethod
     def from_onnx(
@@ -231,6 +235,7 @@ class Model(Record, frozen=True, kw_only=True):
         calibration: Calibration | None = None,
         measured: MeasuredLatency | None = None,
         engine: EngineRecord | None = None,
+        converted: tuple[ConvertedModel, ...] = (),
     ) -> Self:
         """The record of an exported file, with its census."""
         return cls(
@@ -247,6 +252,7 @@ class Model(Record, frozen=True, kw_only=True):
             calibration=calibration,
             measured=measured,
             engine=engine,
+            converted=converted,
             peak_activation_bytes=peak_activation_bytes(load_checked_model(onnx_file.path)),
         )
 

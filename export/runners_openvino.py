@@ -35,6 +35,7 @@ class OpenVinoRunner(Runner):
     def _load(self) -> tuple[tuple[int, int, int], int]:
         self._compiled = compiled_on_cpu(self.path, threads=self._threads)
         self._request = self._compiled.create_infer_request()
+        self.input_type = "uint8" if self._compiled.input(0).get_element_type().to_dtype() == "uint8" else "float32"
         if len(self._compiled.inputs) != 1 or len(self._compiled.outputs) != 1:
             raise FednasError(f"model {self.path} has not one input and one output")
         entering, leaving = (port.partial_shape for port in (self._compiled.input(0), self._compiled.output(0)))

@@ -8,6 +8,7 @@ from fednas.common import FednasError, decode_json, read_bytes, read_text, sha25
 from fednas.export.board_import import board_record_of
 from fednas.export.board_result import RESULT_FILE
 from fednas.export.census import census_of
+from fednas.export.converted_model import ConvertedModel, run_again, why_not_run
 from fednas.export.evidence import ArtefactEvidence, for_few, tolerance_for, verify_artefact
 from fednas.export.folder import foreign_files, read_manifest, shipped_path
 from fednas.export.manifest import MANIFEST_FILE, Manifest, Model
@@ -101,7 +102,11 @@ def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
         if model.census is not None:
             yield _census_check(model, onnx_file, manifest.shipment.device.runtime)
         yield _agreement_check(model, onnx_file.metadata, manifest, preprocessing, labels)
-        yield _vectors_check(model, onnx_file, read_vectors(folder / manifest.test_vectors.file), manifest)
+        vectors = read_vectors(folder / manifest.test_vectors.file)
+        yield _vectors_check(model, onnx_file, vectors, manifest)
+        for converted in model.converted:
+            if not why_not_run(converted.runtime):
+                yield _converted_check(folder, model, converted, onnx_file.image_shape, vectors, manifest)
 
 
 def _board_check(folder: Path, manifest: Manifest) -> Check:
@@ -205,6 +210,28 @@ def _vectors_check(model: Model, onnx_file: OnnxFile, vectors: Vectors, manifest
     return Check(name=name, passed=evidence.passed, detail=_vector_detail(evidence, manifest))
 
 
+def _converted_check(
+    folder: Path,
+    model: Model,
+    converted: ConvertedModel,
+    image_shape: tuple[int, int, int],
+    vectors: Vectors,
+    manifest: Manifest,
+) -> Check:
+    name = f"{', '.join(converted.files)}: test vectors"
+    tolerance = for_few(tolerance_for(model.precision), len(vectors.inputs))
+    try:
+        evidence = run_again(
+            folder,
+            converted,
+            image_shape,
+            lambda runner: verify_artefact(runner, vectors.inputs, vectors.logits, tolerance=tolerance),
+        )
+    except FednasError as err:
+        return Check(name=name, passed=False, detail=err.message)
+    return Check(name=name, passed=evidence.passed, detail=_vector_detail(evidence, manifest))
+
+
 def _vector_detail(evidence: ArtefactEvidence, manifest: Manifest) -> str:
     parity = evidence.parity
     if not parity.passed:
@@ -223,4 +250,6 @@ def _notes(folder: Path, manifest: Manifest) -> tuple[str, ...]:
         notes.append(f"{folder}: accuracy was never checked for this folder")
     if manifest.shipment.device.runtime == "tensorrt" and manifest.board is None:
         notes.append(f"{folder}: an engine built on the board is not checked here, only the ONNX file it is built from")
+    others = [(converted, why_not_run(converted.runtime)) for model in manifest.models for converted in model.converted]
+    notes += [f"{folder}: {', '.join(other.files)}: not run, because {why}" for other, why in others if why]
     return tuple(notes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fednas.common import FednasError
 
 PRECISIONS = ("fp32", "fp16", "int8")
-RUNTIMES = ("onnxruntime", "tensorrt")
+RUNTIMES = ("onnxruntime", "openvino", "ncnn", "tensorrt")
 PROCESSORS = ("cpu", "gpu")
 EVIDENCE = ("stated", "derived", "assumed", "measured")
 """``stated`` by a source, ``derived`` from stated numbers, ``assumed`` (nobody checked), ``measured``."""

@@ -10,7 +10,7 @@ from fednas.toolchain.cli.options import ProfilesOption
 from fednas.toolchain.cli.output import WIDTH, emit, table
 
 devices_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, no_args_is_help=False)
-_RUNTIME_NAMES = {"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT"}
+_RUNTIME_NAMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "ncnn": "ncnn", "tensorrt": "TensorRT"}
 
 
 @devices_app.callback()

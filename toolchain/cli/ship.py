@@ -21,7 +21,7 @@ from fednas.toolchain.cli.output import as_json, emit, note, progress_bar, setti
 from fednas.toolchain.cli.parsing import budgets_from
 
 if TYPE_CHECKING:
-    from fednas.export import Budget, InputType, Latency, Manifest, Model
+    from fednas.export import Budget, ConvertedModel, InputType, Latency, Manifest, Model
     from fednas.toolchain.ship import ShippedDevice
 
 
@@ -53,6 +53,10 @@ def fednas_export(
     candidates: Annotated[
         int, typer.Option(min=1, max=16, help="Networks near the latency budget to compare by measurement.")
     ] = 1,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(help="Ship the own files of this runtime too: openvino, ncnn; may be repeated."),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(help="Images: digits, cifar10:DIR, cifar100:DIR, cinic10:DIR, folder:DIR, npz:FILE or none."),
@@ -111,6 +115,7 @@ def fednas_export(
         fp16_io=fp16_io,
         input_type=_input_type(input_type),
         candidates=candidates,
+        runtimes=tuple(runtime or ()),
         max_accuracy_drop=None if max_accuracy_drop is None else parse_share(max_accuracy_drop, "--max-accuracy-drop"),
     )
     if supernet is None:
@@ -193,11 +198,22 @@ def _model_rows(model: "Model", manifest: "Manifest") -> list[tuple[str, str]]:
     if drop is not None and (drop.limit is not None or model.precision != "fp32"):
         verdict = "" if drop.limit is None else f"; at most {100 * drop.limit:g}: {drop.verdict}"
         rows.append((f"{model.precision} accuracy drop", f"{drop}{verdict}"))
+    rows += [_converted_row(model, converted) for converted in model.converted]
     if model.kept_fp32:
         rows.append((f"{model.precision} kept in fp32", f"{len(model.kept_fp32)} layers that could overflow"))
     if model.measured is not None and model.precision != manifest.shipment.precision:
         rows.append((f"{model.precision} latency", f"{format_latency_ms(model.measured.median_ms)} (measured)"))
     return rows
+
+
+def _converted_row(model: "Model", converted: "ConvertedModel") -> tuple[str, str]:
+    parity = converted.evidence.parity
+    found = (
+        f"FAILED: {'; '.join(converted.reasons)}"
+        if converted.reasons
+        else f"largest logit error {parity.max_relative_error:.2g} of scale, same class on {parity.top1_agreement:.2%}"
+    )
+    return f"{model.precision} {converted.runtime}", f"{', '.join(converted.files)}: {found}"
 
 
 def _ratios(ratios: Sequence[float]) -> str:

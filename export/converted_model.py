@@ -1,0 +1,75 @@
+"""A shipped network in the own files of another runtime, with the evidence for them."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from fednas.common import FednasError
+from fednas.export.evidence import ArtefactEvidence, Precision
+from fednas.export.records import Record
+from fednas.export.runners import Runner
+from fednas.export.runners_openvino import OpenVinoRunner
+from fednas.export.runtime_files import runner_for, runtime_files_from_onnx
+
+EIGHT_BITS = {"u8", "i8"}
+"""OpenVINO's names."""
+
+
+class ConvertedModel(Record, frozen=True, kw_only=True):
+    """The network of one ONNX file for another runtime, and what running it there showed."""
+
+    runtime: str
+    files: tuple[str, ...]
+    """The first names the network, the other holds its weights."""
+    evidence: ArtefactEvidence
+    computed: dict[str, int] = msgspec.field(default_factory=dict)
+    """Layers that multiply, counted by the type that they compute in; empty where the runtime does not say."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why these files may not be shipped as verified; empty if they may."""
+        asked = self.evidence.parity.tolerance.precision
+        silent = asked == "int8" and self.computed and not EIGHT_BITS & set(self.computed)
+        return (*self.evidence.reasons, *(["no layer is computed in int8"] if silent else ()))
+
+
+def convert_and_prove(
+    runtime: str,
+    precision: Precision,
+    onnx_files: Mapping[Precision, Path],
+    folder: Path,
+    image_shape: tuple[int, int, int],
+    prove: Callable[[Runner], ArtefactEvidence],
+) -> ConvertedModel:
+    """Write the files of ``runtime`` into ``folder`` and run them by ``prove``, as the ONNX file was.
+
+    Raises `FednasError` as `runtime_files_from_onnx`, or if the runtime cannot run what it converted.
+    """
+    written = runtime_files_from_onnx(runtime, precision, onnx_files, folder)
+    with runner_for(runtime, written.paths[0], image_shape) as runner:
+        evidence = prove(runner)
+        computed = dict(runner.computed) if isinstance(runner, OpenVinoRunner) else {}
+    files = tuple(path.name for path in written.paths)
+    return ConvertedModel(runtime=runtime, files=files, evidence=evidence, computed=computed)
+
+
+def why_not_run(runtime: str) -> str:
+    """Why the files of a runtime cannot be run here; empty if they can."""
+    if importlib.util.find_spec(runtime) is not None:
+        return ""
+    return f"{runtime} is not installed here; pip install 'fednas-export[{runtime}]'"
+
+
+def run_again(
+    folder: Path,
+    model: ConvertedModel,
+    image_shape: tuple[int, int, int],
+    prove: Callable[[Runner], ArtefactEvidence],
+) -> ArtefactEvidence:
+    """Run shipped files by ``prove``; raises `FednasError` if one is missing or cannot be run."""
+    if not model.files:
+        raise FednasError(f"the manifest names no file of {model.runtime}")
+    with runner_for(model.runtime, folder / model.files[0], image_shape) as runner:
+        return prove(runner)

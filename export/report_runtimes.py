@@ -1,0 +1,36 @@
+"""The report's section on the files of other runtimes."""
+
+from collections.abc import Sequence
+
+from fednas.export.manifest import Model
+from fednas.export.report_blocks import Paragraph, Section, Table
+
+
+def runtimes_section(models: Sequence[Model]) -> Section | None:
+    """Parity and accuracy of each converted file; None without any."""
+    rows = []
+    for model in models:
+        for converted in model.converted:
+            evidence = converted.evidence
+            error = evidence.parity.max_relative_error
+            computed = ", ".join(f"{count} in {kind}" for kind, count in converted.computed.items())
+            rows.append(
+                (
+                    ", ".join(f"`{name}`" for name in converted.files),
+                    evidence.runtime,
+                    computed or "not said by the runtime",
+                    str(evidence.artefact_accuracy or "not checked"),
+                    "not finite" if error is None else f"{error:.2g}",
+                    f"{evidence.parity.top1_agreement:.2%}",
+                    "FAILED" if converted.reasons else "passed",
+                )
+            )
+    if not rows:
+        return None
+    text = (
+        "The same networks in the runtimes' own files, converted from the ONNX files above and held against the source "
+        "network on the same images. On a processor with half-precision arithmetic ncnn may compute files with halved "
+        "weights in half precision; here they were computed in fp32."
+    )
+    heads = ("Files", "Ran on", "Layers computed", "Accuracy", "Largest logit error", "Same class", "Verdict")
+    return Section("Other runtimes", (Paragraph(text), Table(heads, tuple(rows))))
