@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from string import Template
 
+from fednas.toolchain.scales import Scale
 from fednas.toolchain.search.frontier_report import AXIS_TITLES, Frontier, ReportPoint, architecture_text, size_text
-from fednas.toolchain.search.frontier_scale import Scale
 from fednas.toolchain.space.search_space import Accounting
 
 WIDTH, HEIGHT = 620, 400

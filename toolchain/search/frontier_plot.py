@@ -4,8 +4,8 @@ import io
 from collections.abc import Sequence
 
 from fednas.common import import_extra
+from fednas.toolchain.scales import Scale
 from fednas.toolchain.search.frontier_report import Frontier
-from fednas.toolchain.search.frontier_scale import Scale
 
 
 def require_matplotlib() -> None:
