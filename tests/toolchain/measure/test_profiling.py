@@ -8,7 +8,7 @@ import pytest
 from fednas.common import ExitCode, FednasError, sha256_of
 from fednas.latency_tables import LatencyTable, MeasuredLatencyModel, table_from_json
 from fednas.profiles import DeviceProfile, find_profile
-from fednas.toolchain.measure import profile_space, rounds
+from fednas.toolchain.measure import profile_space
 from fednas.toolchain.measure.journal import Journal
 from fednas.toolchain.measure.power import GaugeMeter, measure_energy
 from fednas.toolchain.measure.rounds import LEAST_ROUNDS
@@ -128,8 +128,10 @@ def test_a_board_with_a_power_meter_says_what_an_inference_takes(
     tiny_space: SearchSpace, cpu: DeviceProfile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meter = GaugeMeter("board sensor", "VDD_IN", lambda: 6.0)
-    monkeypatch.setattr("fednas.toolchain.measure.rounds.find_meter", lambda gpu: None if gpu else meter)
-    monkeypatch.setattr(rounds, "measure_energy", functools.partial(measure_energy, stretch_s=0.2))
+    monkeypatch.setattr("fednas.toolchain.measure.power.find_meter", lambda gpu: None if gpu else meter)
+    monkeypatch.setattr(
+        "fednas.toolchain.measure.power.measure_energy", functools.partial(measure_energy, stretch_s=0.2)
+    )
     table = profile_space(tiny_space, cpu, seconds=0.1, accept_unfit=True)
     assert table.energy is not None
     assert table.energy.busy_w == pytest.approx(6.0)
