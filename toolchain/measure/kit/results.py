@@ -68,7 +68,7 @@ class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Of the hottest zone."""
     zones_c: dict[Text, Celsius]
     throttled: Count | None
-    """Counter of throttling events, or a Raspberry Pi's throttling flags as a number."""
+    """Counter of throttling events; of a Raspberry Pi, how many of its flags are up."""
     power_w: NonNegative | None
     power_source: Text | None
     load: NonNegative

@@ -152,20 +152,20 @@ def zones_c() -> Dict[str, float]:
 
 
 def throttled() -> Optional[int]:
-    """How often heat or current slowed the board down, or a Raspberry Pi's flags; None where nothing says."""
+    """How often heat or current slowed the board down; of a Raspberry Pi, how many of its flags are up."""
     counts = [number_of(path) for pattern in THROTTLE_COUNTERS for path in found(pattern)]
     known = [count for count in counts if count is not None and count >= 0]
     if known:
         return int(sum(known))
     flags = text_of(system(PI_FLAGS))
-    return int(flags, 16) if flags and re.match(r"(0x)?[0-9a-fA-F]{1,8}$", flags) else None
+    return bin(int(flags, 16)).count("1") if flags and re.match(r"(0x)?[0-9a-fA-F]{1,8}$", flags) else None
 
 
 def power_mode() -> Optional[str]:
     """Name of a Jetson's power mode: numbers mean another mode on another module."""
     status = re.search(r"pmode:0*([0-9]+)", text_of(system(JETSON_MODE)) or "")
     if status:
-        names = re.findall(r"<\s*POWER_MODEL\s+ID=([0-9]+)\s+NAME=(\S+)\s*>", text_of_all(system(JETSON_MODES)) or "")
+        names = re.findall(r"\bPOWER_MODEL:?\s+ID=([0-9]+)\s+NAME=(\S+)", text_of_all(system(JETSON_MODES)) or "")
         name: Optional[str] = dict(names).get(status.group(1))
         if name:
             return name
