@@ -9,6 +9,7 @@ SpaceOption = Annotated[Path | None, typer.Option("--space", help="Search space 
 SupernetOption = Annotated[
     Path | None, typer.Option("--supernet", help="Trained supernet (.safetensors, or a published .pt checkpoint).")
 ]
+TableArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Latency table (JSON).")]
 TableOption = Annotated[Path | None, typer.Option("--table", help="Measured latency table to predict with.")]
 ProfilesOption = Annotated[
     Path | None,

@@ -1,6 +1,7 @@
 """How every command speaks: one JSON document or a text on stdout; progress and warnings on stderr."""
 
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,11 @@ def table(rows: Iterable[Sequence[object]], headers: Sequence[str], *, align: Se
         colalign=align if cells else None,
         maxcolwidths=_column_widths(cells, headers),
     )
+
+
+def wrapped(start: str, text: str) -> str:
+    """``text`` after ``start``, its further lines under its first."""
+    return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start))
 
 
 def _column_widths(cells: list[list[str]], headers: Sequence[str]) -> list[int | None] | None:

@@ -1,5 +1,4 @@
-"""What can be done with finished latency tables: merge them, validate one on the machine, draw one as a page."""
+"""What can be done with finished latency tables: describe, draw, merge and validate them.
 
-from fednas.toolchain.tables.merge import Merged, MergeInput, merge
-
-__all__ = ["MergeInput", "Merged", "merge"]
+Modules are imported one by one: describing a table must not load what measuring needs.
+"""

@@ -1,0 +1,99 @@
+"""``table show``: a table for people, as text or as a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fednas.common import FednasError, format_count, format_latency_ms, make_folder, write_atomic
+from fednas.toolchain.cli.options import TableArgument
+from fednas.toolchain.cli.output import emit, note, table, wrapped
+
+if TYPE_CHECKING:
+    from fednas.latency_tables import LatencyTable, TableEntry
+
+
+def show(
+    file: TableArgument,
+    limit: Annotated[int, typer.Option(min=0, help="Entries of each kind to list, the slowest first.")] = 5,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with plots to this file; it needs nothing else.")
+    ] = None,
+) -> None:
+    """Show what was measured on what, how wrong the table is by its own account, and its entries.
+
+    The page (--html) also plots predicted against measured latency, errors by kind of block, prices against MACs
+    and the drift over the session.
+    """
+    from fednas.latency_tables import load_table
+
+    found = load_table(file)
+    if html is not None:
+        _write_page(found, file, html)
+    emit(found, f"{summary_text(found)}\n\n{_kinds_text(found)}{_entries_text(found, limit)}")
+
+
+def summary_text(found: "LatencyTable") -> str:
+    """What the table is, its own error, its machine and how the session went, as aligned lines."""
+    from fednas.toolchain.tables.facts import table_facts
+
+    lines, before = [], ""
+    for key, value in table_facts(found):
+        lines.append(wrapped(f"{'' if key == before else key:<14} ", value))
+        before = key
+    return "\n".join(lines)
+
+
+def _write_page(found: "LatencyTable", file: Path, html: Path) -> None:
+    from fednas.toolchain.tables.page import table_page
+
+    if html.exists() and html.samefile(file):
+        raise FednasError(f"--html {html} is the table itself", hint="name another file")
+    make_folder(html.parent, "folder of the page")
+    write_atomic(html, table_page(found, file))
+    note(f"wrote {html}")
+
+
+def _kinds_text(found: "LatencyTable") -> str:
+    """Which kinds of block carry the error; empty where the table keeps no networks."""
+    from fednas.toolchain.tables.residuals import kind_errors, network_errors
+
+    kinds = kind_errors(found, network_errors(found))
+    if not kinds:
+        return ""
+    rows = [
+        (each.kind, each.entries, f"{each.share:.0%}", f"{each.per_tenth:+.1%}", f"{each.explained:.0%}")
+        for each in kinds
+    ]
+    heads = ("kind of block", "entries", "share of latency", "error per further tenth", "of the errors explained")
+    return table(rows, heads, align=("left", *["right"] * 4)) + "\n\n"
+
+
+def _entries_text(found: "LatencyTable", limit: int) -> str:
+    parts = []
+    for kind in dict.fromkeys(entry.kind for entry in found.entries):
+        entries = [entry for entry in found.entries if entry.kind == kind]
+        parts.append(f"{kind.value}: {_range(entries)}")
+        if limit:
+            slowest = sorted(entries, key=lambda entry: -entry.median_ms)[:limit]
+            parts.append(table(map(_row, slowest), ("block", "MACs", "median", "p10", "p90", "+-", "n", "origin")))
+    return "\n\n".join(parts)
+
+
+def _range(entries: "Sequence[TableEntry]") -> str:
+    medians = [entry.median_ms for entry in entries]
+    noun = "entry" if len(entries) == 1 else "entries"
+    return f"{len(entries)} {noun}, {format_latency_ms(min(medians))} to {format_latency_ms(max(medians))}"
+
+
+def _row(entry: "TableEntry") -> tuple[object, ...]:
+    times = (entry.median_ms, entry.p10_ms, entry.p90_ms)
+    return (
+        entry.spec.key.removeprefix(f"{entry.kind.value}-"),
+        format_count(entry.spec.macs),
+        *map(format_latency_ms, times),
+        f"{entry.spread:.1%}",
+        entry.samples,
+        entry.origin,
+    )
