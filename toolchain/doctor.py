@@ -93,6 +93,8 @@ class Diagnosis:
     """What could time models here."""
     embedded_supernet: str | None
     """Name of the file; None: this installation has none."""
+    ssh: bool
+    """Whether ssh and scp are here, which measuring on a board over SSH needs."""
     devices: tuple[DevicePath, ...]
 
 
@@ -110,6 +112,7 @@ def diagnose(user_folder: Path | None = None) -> Diagnosis:
         tensorrt=tensorrt.sentences,
         runtimes=runtime_status(),
         embedded_supernet=embedded_supernet(),
+        ssh=all(shutil.which(program) for program in ("ssh", "scp")),
         devices=tuple(device_path(profile, gpu, tensorrt.can_build) for profile in profiles),
     )
 

@@ -45,6 +45,7 @@ def _machine_rows(diagnosis: "Diagnosis") -> list[tuple[str, str]]:
         ("highest clock", f"{machine.max_mhz:.0f} MHz" if machine.max_mhz else "not readable"),
         ("load", "not readable" if machine.load is None else f"{machine.load:.2f} running, on average"),
         ("NVIDIA GPU", f"{gpu.name}, capability {gpu.compute_capability}" if gpu.name else "none that answers"),
+        ("ssh and scp", "here" if diagnosis.ssh else "missing: no profile --over ssh://; install the OpenSSH client"),
         ("embedded supernet", diagnosis.embedded_supernet or "missing: give --supernet"),
     ]
 
