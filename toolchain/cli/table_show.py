@@ -71,6 +71,8 @@ def _kinds_text(found: "LatencyTable") -> str:
 
 
 def _entries_text(found: "LatencyTable", limit: int) -> str:
+    from fednas.latency_tables import readings_needed
+
     parts = []
     for kind in dict.fromkeys(entry.kind for entry in found.entries):
         entries = [entry for entry in found.entries if entry.kind == kind]
@@ -78,7 +80,16 @@ def _entries_text(found: "LatencyTable", limit: int) -> str:
         if limit:
             slowest = sorted(entries, key=lambda entry: -entry.median_ms)[:limit]
             parts.append(table(map(_row, slowest), ("block", "MACs", "median", "p10", "p90", "+-", "n", "origin")))
+    if limit and not all(map(_claimed, found.entries)):
+        parts.append(f"p10 and p90: from {readings_needed(0.9)} readings on.")
     return "\n\n".join(parts)
+
+
+def _claimed(entry: "TableEntry") -> bool:
+    """Whether there are readings enough to speak of the slowest and fastest tenth of all runs."""
+    from fednas.latency_tables import readings_needed
+
+    return entry.samples >= readings_needed(0.9)
 
 
 def _range(entries: "Sequence[TableEntry]") -> str:
@@ -88,11 +99,13 @@ def _range(entries: "Sequence[TableEntry]") -> str:
 
 
 def _row(entry: "TableEntry") -> tuple[object, ...]:
-    times = (entry.median_ms, entry.p10_ms, entry.p90_ms)
+    p10, p90 = (format_latency_ms(ms) if _claimed(entry) else "-" for ms in (entry.p10_ms, entry.p90_ms))
     return (
         entry.spec.key.removeprefix(f"{entry.kind.value}-"),
         format_count(entry.spec.macs),
-        *map(format_latency_ms, times),
+        format_latency_ms(entry.median_ms),
+        p10,
+        p90,
         f"{entry.spread:.1%}",
         entry.samples,
         entry.origin,

@@ -57,6 +57,7 @@ def _machine(table: LatencyTable) -> Iterator[Fact]:
     machine, after = table.machine, table.machine_after
     yield "machine", f"{machine.cpu_model}, {machine.cores} cores, {machine.operating_system}"
     affinity = f"may use {len(machine.affinity)} of them" * (0 < len(machine.affinity) < machine.cores)
+    affinity += f"cores of {len(machine.capacities)} kinds" * bool(machine.capacities)
     state = [affinity, f"governor {machine.governor}" * bool(machine.governor), _clocks(table)]
     state += [f"power mode {machine.power_mode}" * bool(machine.power_mode), *_heat(machine, after)]
     yield "state", ", ".join(filter(None, state))
@@ -105,6 +106,9 @@ def _sources(table: LatencyTable) -> Iterator[Fact]:
     for source in table.sources:
         at = f", times divided by {source.speed:.3f}" if source.speed != 1 else ""
         yield "merged from", f"{source.name} of {source.date}{at} (SHA-256 {source.sha256[:12]})"
-    if (energy := table.energy) is not None:
-        rail = f"{energy.source} {energy.rail}"
-        yield "energy", f"{energy.millijoules:.3g} mJ for the reference network, {energy.idle_w:.3g} W idle ({rail})"
+    if (energy := table.energy) is None:
+        yield "energy", "not on record: no power meter was found"
+        return
+    above = f"{energy.millijoules_above_idle:.3g} above idle"
+    power = f"{energy.busy_w:.3g} W busy, {energy.idle_w:.3g} W idle ({energy.source} {energy.rail})"
+    yield "energy", f"{energy.millijoules:.3g} mJ for a call of the largest network ({above}); {power}"
