@@ -1,0 +1,166 @@
+"""The own files of OpenVINO and ncnn beside the ONNX files: shipped with evidence, verified again, refused in time."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fednas.common import ExitCode, FednasError
+from fednas.export import Manifest, read_manifest, verify_folder
+from fednas.profiles import find_profile
+from fednas.toolchain.search.request import Budgets
+from fednas.toolchain.ship import ShipJob, ship
+
+pytest.importorskip("openvino", reason="the extra openvino is not installed")
+pytest.importorskip("ncnn", reason="the extra ncnn is not installed")
+
+PROFILE = """\
+schema = 1
+family = "my-boards"
+
+[[device]]
+name = "door-camera"
+title = "Door camera"
+processor = "cpu"
+runtime = "{runtime}"
+runtime_version = "1.0"
+onnx_opset = 17
+precisions = ["fp32", "fp16", "int8"]
+peak_tera_macs_per_s.fp32 = {{ value = 0.02, evidence = "assumed", source = "a test" }}
+dram_gb_per_s = {{ value = 6.4, evidence = "assumed", source = "a test" }}
+"""
+
+
+def job(out: Path, *, device: str = "raspberry-pi-5", profiles: Path | None = None, **asked: object) -> ShipJob:
+    options = {"precisions": ("fp32",), "data": None} | asked
+    return ShipJob(
+        devices={device: find_profile(device, profiles)},
+        supernet=None,
+        budgets=Budgets(macs=1_000_000),
+        out=out,
+        profiles=profiles,
+        **options,
+    )
+
+
+def profile_for(folder: Path, runtime: str) -> Path:
+    (folder / "camera.toml").write_text(PROFILE.format(runtime=runtime))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both runtimes in fp32, OpenVINO in int8 too."""
+    out = tmp_path_factory.mktemp("work")
+    (shipped,) = ship(job(out, runtimes=("openvino", "ncnn")))
+    assert shipped.exit_code is ExitCode.OK
+    return shipped.folder
+
+
+def converted(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    return {f"{m.precision} {c.runtime}": c.files for m in manifest.models for c in m.converted}
+
+
+def test_files_of_both_are_shipped_with_the_evidence_that_the_onnx_file_has(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    assert converted(manifest) == {
+        "fp32 openvino": ("model.fp32.xml", "model.fp32.bin"),
+        "fp32 ncnn": ("model.fp32.ncnn.param", "model.fp32.ncnn.bin"),
+    }
+    assert {file.name for file in manifest.files} >= {"model.fp32.bin", "model.fp32.ncnn.param"}
+    (model,) = manifest.models
+    for other in model.converted:
+        assert other.evidence.parity.images == model.evidence.parity.images
+        assert other.evidence.artefact_accuracy == model.evidence.artefact_accuracy
+        assert other.evidence.runtime.startswith(f"{other.runtime} ")
+        assert not other.reasons
+    openvino, ncnn = model.converted
+    assert set(openvino.computed) == {"f32"}
+    assert ncnn.computed == {}
+
+
+def test_the_report_has_a_section_on_them(folder: Path) -> None:
+    section = (folder / "report.md").read_text().partition("## Other runtimes")[2].partition("## ")[0]
+    for words in ("`model.fp32.xml`, `model.fp32.bin`", "`model.fp32.ncnn.param`", "in f32", "passed"):
+        assert words in section
+
+
+def test_verify_runs_them_again(folder: Path) -> None:
+    report = verify_folder(folder)
+    names = {check.name: check for check in report.checks}
+    assert report.passed
+    for files, runtime in (
+        ("model.fp32.xml, model.fp32.bin", "openvino"),
+        ("model.fp32.ncnn.param, model.fp32.ncnn.bin", "ncnn"),
+    ):
+        assert runtime in names[f"{files}: test vectors"].detail
+
+
+def test_verify_says_where_a_runtime_is_not_installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ncnn" else found(name))
+    report = verify_folder(folder)
+    assert report.passed
+    assert not any("ncnn.param" in check.name for check in report.checks)
+    assert any("not run, because ncnn is not installed here; pip install" in note for note in report.notes)
+
+
+def test_a_changed_file_is_found_before_it_is_run(folder: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(folder, tmp_path / "changed"))
+    path = changed / "model.fp32.ncnn.bin"
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")
+    report = verify_folder(changed)
+    assert [check.name for check in report.checks] == ["files"]
+    assert "model.fp32.ncnn.bin" in report.checks[0].detail
+
+
+def test_files_outside_of_the_folder_are_not_run(folder: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(folder, tmp_path / "changed"))
+    path = changed / "manifest.json"
+    path.write_text(path.read_text().replace('"model.fp32.xml"', '"../model.fp32.xml"'))
+    with pytest.raises(FednasError, match="only plain names inside the folder are allowed"):
+        verify_folder(changed)
+
+
+def test_openvino_computes_int8_files_in_int8(tmp_path: Path) -> None:
+    (shipped,) = ship(job(tmp_path / "out", precisions=("int8",), runtimes=("openvino",)))
+    int8 = shipped.manifest.models[1]
+    (other,) = int8.converted
+    assert other.files == ("model.int8.xml", "model.int8.bin")
+    assert {"u8", "i8"} & set(other.computed)
+    in_fp32 = msgspec.structs.replace(other, computed={"f32": 10})
+    assert in_fp32.reasons == ("no layer is computed in int8",)
+    assert verify_folder(shipped.folder).passed
+
+
+def test_pixels_as_uint8_reach_openvino(tmp_path: Path) -> None:
+    (shipped,) = ship(job(tmp_path / "out", input_type="uint8", runtimes=("openvino",)))
+    assert shipped.manifest.models[0].converted[0].evidence.passed
+    assert verify_folder(shipped.folder).passed
+
+
+def test_a_devices_own_runtime_is_served_unasked(tmp_path: Path) -> None:
+    profiles = profile_for(tmp_path, "ncnn")
+    (shipped,) = ship(job(tmp_path / "out", device="door-camera", profiles=profiles, precisions=("fp16",)))
+    assert converted(shipped.manifest) == {
+        "fp32 ncnn": ("model.fp32.ncnn.param", "model.fp32.ncnn.bin"),
+        "fp16 ncnn": ("model.fp16.ncnn.param", "model.fp16.ncnn.bin"),
+    }
+    assert verify_folder(shipped.folder).passed
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({"runtimes": ("openvin",)}, "unknown runtime 'openvin'; did you mean openvino"),
+        ({"runtimes": ("ncnn",), "precisions": ("int8",)}, "ncnn cannot take our int8 files; it takes fp32, fp16"),
+        ({"runtimes": ("ncnn",), "input_type": "uint8"}, "ncnn cannot take files that read uint8"),
+        ({"runtimes": ("ncnn",), "device": "jetson"}, "runs networks on its gpu; files of ncnn are for processors"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(asked: dict[str, object], complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(FednasError, match=complaint):
+        job(tmp_path / "out", **asked)
+    assert not (tmp_path / "out").exists()
