@@ -22,6 +22,7 @@ from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.rounds import GROUP_WEIGHTS, LEAST_ROUNDS
 
 JOB_FILE, SCRIPT_FILE, README_FILE, MODELS_FOLDER = "job.json", "measure.py", "README.md", "models"
+RUNTIMES = ("onnxruntime", "tensorrt", "trtexec")
 PARTIAL_FILE, RESULTS_FILE = "readings.partial", "results.json"
 LARGEST_KIT = 2 * 2**30
 """Bytes of models beyond which a kit is no longer carried about gladly."""
@@ -95,6 +96,11 @@ def _distinct(job: MeasuringJob) -> tuple[Specs, ...]:
 def _require_portable(job: MeasuringJob, models: tuple[Specs, ...]) -> None:
     if job.precision != "fp32":
         raise FednasError(f"a kit measures fp32, not {job.precision}", hint="leave --precision out")
+    if job.runtime not in RUNTIMES:
+        raise FednasError(
+            f"a kit measures with {', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}, not {job.runtime}",
+            hint="give one of them as --runtime",
+        )
     size = BYTES_PER_WEIGHT * sum(spec.weights for specs in models for spec in specs)
     if size > LARGEST_KIT:
         hint = "--plan sparse measures a few of them" if job.plan.name == "exhaustive" else "give a smaller space"

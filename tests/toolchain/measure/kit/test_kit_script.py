@@ -108,7 +108,7 @@ def test_a_real_onnxruntime_measures_and_the_table_is_made(make_kit: MakeKit, jo
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_kill_at_any_moment_costs_one_reading(seed: int, make_kit: MakeKit, board: dict[str, str]) -> None:
-    kit, rng, seen = make_kit("full"), random.Random(seed), list[bytes]()
+    kit, rng, seen = make_kit("full"), random.Random(seed), list[bytes]()  # noqa: S311 - moments, not secrets
     for _ in range(3):
         running = subprocess.Popen(command(kit, "--seconds", 60), env=board, stdout=subprocess.DEVNULL)
         time.sleep(rng.uniform(0.1, 0.6))

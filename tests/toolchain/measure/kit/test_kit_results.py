@@ -1,0 +1,253 @@
+"""What a kit brings home is read as a stranger's file."""
+
+import copy
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from board_stand_ins import run, stand_in_onnxruntime
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fednas.common import FednasError
+from fednas.toolchain.measure.job import MeasuringJob
+from fednas.toolchain.measure.kit import read_kit, read_results
+from fednas.toolchain.measure.kit.board.folder import board_digest
+from fednas.toolchain.measure.kit.document import digest_of
+
+Document = dict[str, Any]
+Change = Callable[[Document], object]
+
+
+@pytest.fixture(scope="module")
+def measured(kits: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The results of the small kit."""
+    kit = kits["small"]
+    done = run(kit, environment=stand_in_onnxruntime(tmp_path_factory.mktemp("installed")))
+    assert (done.returncode, done.stderr) == (0, "")
+    content = (kit / "results.json").read_bytes()
+    for name in ("results.json", "readings.partial"):
+        (kit / name).unlink()
+    return content
+
+
+def changed(content: bytes, change: Change, *, job_too: bool = False) -> bytes:
+    """The results after a change by somebody who knows how digests are made."""
+    document = copy.deepcopy(json.loads(content))
+    change(document)
+    if job_too:
+        document["job"]["kit"] = document["kit"] = digest_of(document["job"], without="kit")
+    document["sha256"] = digest_of(document, without="sha256")
+    return json.dumps(document).encode()
+
+
+def refusal(content: bytes, path: Path) -> str:
+    path.write_bytes(content)
+    with pytest.raises(FednasError) as caught:
+        read_results(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_readings_come_home_as_they_were_taken(measured: bytes, tmp_path: Path, small_job: MeasuringJob) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(measured)
+    collected = read_results(path, job=small_job)
+    assert [list(reading) for reading in collected.readings] == json.loads(measured)["readings"]
+    assert collected.job == small_job
+    assert collected.runtime_version == "1.10.0"
+    assert collected.before.numpy_version == "1.19.5"
+    packed = tmp_path / "results.json.gz"
+    packed.write_bytes(gzip.compress(measured))
+    assert read_results(packed) == collected
+
+
+def test_both_sides_make_the_same_digest(measured: bytes) -> None:
+    document = json.loads(measured)
+    assert board_digest(document, "sha256") == digest_of(document, without="sha256") == document["sha256"]
+    assert board_digest(document["job"], "kit") == digest_of(document["job"], without="kit") == document["kit"]
+
+
+def set_key(*path: Any, to: Any) -> Change:
+    def change(document: Document) -> None:
+        place: Any = document
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = to
+
+    return change
+
+
+def drop_candidate(number: int) -> Change:
+    return lambda d: d.update(readings=[r for r in d["readings"] if r[1] != number])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_key("readings", 3, 2, to=-1.0), r"hold an impossible time: -1.0 ms \(reading 4\)"),
+        (set_key("readings", 3, 2, to=0), "hold an impossible time: 0.0 ms"),
+        (set_key("readings", 3, 2, to=1e9), "hold an impossible time: 1000000000.0 ms"),
+        (set_key("readings", 3, 3, to=-5.0), "hold an impossible time"),
+        (set_key("readings", -1, 3, to=0.0), "hold an impossible time"),
+        (set_key("readings", 3, 1, to=99), r"name a candidate or group that the job has not got \(reading 4\)"),
+        (set_key("readings", 3, 1, to=-1), "name a candidate or group that the job has not got"),
+        (set_key("readings", 3, 0, to=10**9), "name a candidate or group that the job has not got"),
+        (set_key("readings", 3, 0, to=1), "lack the reference network in a group"),
+        (set_key("readings", 3, 1, to=1.5), r"Expected int, got float \(key readings"),
+        (set_key("readings", 3, to=[0, 1]), r"Expected array of length 5 \(key readings\[3\]\)"),
+        (set_key("readings", to=[]), "lack a group of readings"),
+        (set_key("samples", to=[[1.0]]), "hold 1 sets of samples for"),
+        (drop_candidate(2), "lack 1 of 7 candidates, candidate 2 for one"),
+        (drop_candidate(0), "lack the reference network in a group"),
+        (lambda d: d.update(readings=d["readings"][:14]), "hold only 2 readings of a candidate, of at least 9"),
+        (set_key("least_rounds", to=1), "were taken in only 1 rounds"),
+        (set_key("least_rounds", to=True), "Expected int, got bool"),
+        (set_key("runtime", to="tflite"), "were measured with 'tflite'; known are onnxruntime, tensorrt, trtexec"),
+        (set_key("runtime", to="../../etc"), r"Expected str matching regex .* \(key runtime\)"),
+        (set_key("job", "device", to="../../etc/cron.d/x"), r"Expected str matching regex .* \(key job.device\)"),
+        (set_key("before", "cpu_model", to="\x1b[2Jowned"), r"Expected str matching regex .*key before.cpu_model"),
+        (set_key("before", "cpu_model", to="x" * 10_000), "Expected str of length <= 300"),
+        (set_key("before", "cores", to=0), r"Expected int >= 1 \(key before.cores\)"),
+        (set_key("before", "temperature_c", to=1e6), "Expected float <= 300"),
+        (set_key("date", to="yesterday"), r"Expected str matching regex .* \(key date\)"),
+        (set_key("extra", to=1), "unknown key 'extra'"),
+        (set_key("before", "rm", to="-rf"), r"unknown key 'rm'.*at before"),
+        (set_key("job", "models", 0, "file", to="/etc/passwd"), "unknown key 'file'"),
+        (lambda d: d.pop("date"), "missing key date"),
+        (set_key("kit", to="0" * 64), "mix two kits: the job in them is not that of the kit that they name"),
+        (set_key("schema", to=2), "has schema 2, newer than the 1 that this version reads; install the version"),
+        (set_key("schema", to=0), "has schema 0, this version reads 1"),
+        (set_key("schema", to="1"), "Expected int, got str"),
+    ],
+)
+def test_edited_results_are_refused_though_their_digest_is_right(
+    change: Change, message: str, measured: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(changed(measured, change))
+    with pytest.raises(FednasError, match=message) as caught:
+        read_results(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_key("job", "plan", "name", to="thorough"), "are of plan 'thorough', which this version does not know"),
+        (set_key("job", "plan", "more", to=1), "its plan has keys that this version does not know"),
+        (set_key("job", "plan", "blocks", 0, "in_channels", to=0), "impossible block|cannot have these fields"),
+        (set_key("job", "plan", "blocks", 0, "in_channels", to=10**18), "holds a block of an impossible size"),
+        (set_key("job", "candidates", to=[0]), "has 1 candidates, its plan 7"),
+        (set_key("job", "candidates", 1, to=0), "its candidates do not name its 6 models, each at least once"),
+        (set_key("job", "threads", to=0), r"Expected int >= 1 \(key job.threads\)"),
+    ],
+)
+def test_an_edited_job_is_refused_though_its_digest_is_right(
+    change: Change, message: str, measured: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(changed(measured, change, job_too=True))
+    with pytest.raises(FednasError, match=message):
+        read_results(path)
+
+
+def test_edits_without_a_new_digest_are_seen(measured: bytes, tmp_path: Path) -> None:
+    edited = json.loads(measured)
+    edited["readings"][5][2] *= 0.9
+    assert "were edited or damaged: their content does not have the digest" in refusal(
+        json.dumps(edited).encode(), tmp_path / "r.json"
+    )
+    changed_job = changed(measured, set_key("job", "seed", to=1))
+    assert "key job was edited or damaged" in refusal(changed_job, tmp_path / "r.json")
+
+
+def test_results_of_another_kit_or_job_are_refused(
+    measured: bytes, tmp_path: Path, kits: dict[str, Path], small_job: MeasuringJob
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(measured)
+    assert read_results(path, kit=read_kit(kits["small"]))
+    with pytest.raises(FednasError, match=r"belong to kit \w{12}, not to \w{12}; name the kit that was measured"):
+        read_results(path, kit=read_kit(kits["tensorrt"]))
+    with pytest.raises(FednasError, match="belong to another job: another space"):
+        read_results(path, job=replace(small_job, batch=8))
+    assert read_results(path, job=replace(small_job, seconds=99.0))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.999])
+def test_cut_off_files_are_said_to_be(share: float, measured: bytes, tmp_path: Path) -> None:
+    content = measured[: int(share * len(measured))]
+    wanted = "is empty" if not content else "is cut off"
+    assert wanted in refusal(content, tmp_path / "results.json")
+    packed = gzip.compress(measured)
+    assert "is damaged: " in refusal(packed[: max(20, int(share * len(packed)))], tmp_path / "results.json")
+
+
+def test_size_is_limited_before_reading_and_while_unpacking(
+    measured: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fednas.toolchain.measure.kit.results.LARGEST_RESULTS", len(measured) - 1)
+    assert "is larger than " in refusal(measured, tmp_path / "results.json")
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = b"".join(bomb.compress(b"[" * 2**20) for _ in range(32)) + bomb.flush()
+    assert len(packed) < len(measured)
+    assert "unpacks to more than " in refusal(packed, tmp_path / "results.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"schema":' + b"[" * 100_000,
+        b'{"schema": 1, "readings": NaN}',
+        b'{"schema": 1e999}',
+        b'{"schema": 1, "seconds": Infinity}',
+        b"\xff\xfe\x00",
+        b"\x1f\x8b",
+        b"null",
+        b"[]",
+        b'"../../etc/passwd"',
+    ],
+)
+def test_malice_is_one_line(content: bytes, tmp_path: Path) -> None:
+    refusal(content, tmp_path / "results.json")
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FednasError, match="does not exist"):
+        read_results(tmp_path / "none")
+    with pytest.raises(FednasError, match="is not a regular file"):
+        read_results(tmp_path)
+    with pytest.raises(FednasError, match="is not a regular file"):
+        read_results(Path("/dev/zero"))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_change_of_any_value_gets_past_the_checks_as_anything_but_a_refusal(
+    data: st.DataObject, measured: bytes, tmp_path: Path
+) -> None:
+    document = json.loads(measured)
+    place: Any = document
+    while isinstance(place, dict | list) and place:
+        container = place
+        key = data.draw(st.sampled_from(sorted(place)) if isinstance(place, dict) else st.integers(0, len(place) - 1))
+        place = place[key]
+    container[key] = data.draw(
+        st.one_of(st.none(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=5), st.just([]), st.just({}))
+    )
+    document["sha256"] = "0" * 64
+    text = json.dumps(document)
+    if "NaN" not in text and "Infinity" not in text:
+        document["sha256"] = digest_of(document, without="sha256")
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(document))
+    with suppress(FednasError):
+        assert all(reading.latency_ms > 0 for reading in read_results(path).readings)
