@@ -4,11 +4,11 @@ from fednas.export.board_import import import_board_result
 from fednas.export.board_kit import BOARD_SCRIPT, board_script
 from fednas.export.board_record import BoardRecord
 from fednas.export.board_result import BoardResult, read_board_result
-from fednas.export.calibration import Calibration, CalibrationImages, choose_calibration_images
+from fednas.export.calibration import Calibration, CalibrationImages, HeldOutImages, choose_calibration_images
 from fednas.export.census import Census, KeptLayer, LayerCount, take_census
 from fednas.export.converted_model import ConvertedModel, convert_and_prove
 from fednas.export.engine_options import BatchRange
-from fednas.export.engine_record import EngineLatency, EngineLayers, EngineRecord
+from fednas.export.engine_record import EngineLatency, EngineLayers, EngineRecord, layer_faults
 from fednas.export.evidence import (
     TOLERANCES,
     Accuracy,
@@ -47,11 +47,13 @@ from fednas.export.manifest import (
     build_record,
     judged_model,
 )
+from fednas.export.mixed_int8 import LayerSensitivity, MixedInt8, choose_float_layers
+from fednas.export.model_card import CardDetails, read_card_details
 from fednas.export.onnx_export import EXPECTED_OPS, OPSETS, onnx_from_module
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
 from fednas.export.paired_drop import PairedDrop
 from fednas.export.precision_fp16 import FP16_METHOD, fp16_from_onnx
-from fednas.export.precision_int8 import INT8_METHOD, int8_from_onnx
+from fednas.export.precision_int8 import INT8_METHOD, Int8Graph, int8_from_onnx
 from fednas.export.preprocessing import InputType, ModelInput, Preprocessing
 from fednas.export.report import Report
 from fednas.export.runners import OrtRunner, Runner
@@ -91,6 +93,7 @@ __all__ = [
     "Calibration",
     "CalibrationImages",
     "Candidate",
+    "CardDetails",
     "Census",
     "Check",
     "ConvertedModel",
@@ -103,13 +106,17 @@ __all__ = [
     "EngineRecord",
     "Frontier",
     "FrontierPoint",
+    "HeldOutImages",
     "Illustrations",
     "InputType",
+    "Int8Graph",
     "KeptLayer",
     "Latency",
     "LayerCount",
+    "LayerSensitivity",
     "Manifest",
     "MeasuredLatency",
+    "MixedInt8",
     "Model",
     "ModelInput",
     "ModelMetadata",
@@ -143,6 +150,7 @@ __all__ = [
     "build_record",
     "choose_calibration_images",
     "choose_examples",
+    "choose_float_layers",
     "compare_logits",
     "convert_and_prove",
     "engine_from_onnx",
@@ -153,10 +161,12 @@ __all__ = [
     "int8_from_onnx",
     "judge_logits",
     "judged_model",
+    "layer_faults",
     "model_file_name",
     "onnx_from_module",
     "random_inputs",
     "read_board_result",
+    "read_card_details",
     "read_manifest",
     "read_onnx_file",
     "require_runtime_takes",

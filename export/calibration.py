@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CALIBRATION_IMAGES = 512
 MIN_CALIBRATION_IMAGES = 32
+MOST_HELD_OUT_IMAGES = 2000
+MIN_HELD_OUT_IMAGES = 64
 _BATCH = 16
 """Every tensor of the network is kept for this many images at once."""
 
@@ -32,6 +34,17 @@ class Calibration(Record, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class HeldOutImages:
+    """Training images that calibration did not see; choices are tried on them."""
+
+    inputs: "NDArray[np.float32]"
+    """(n, channels, height, width), preprocessed."""
+    labels: "NDArray[np.integer]"
+    """(n,)."""
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CalibrationImages:
     """The images, ready for the network."""
 
@@ -41,6 +54,8 @@ class CalibrationImages:
     seed: int
     real: bool
     """False: random numbers, because there is no data."""
+    held_out: HeldOutImages | None = None
+    """None: not asked for, or too few training images are left."""
 
     def __post_init__(self) -> None:
         import numpy as np
@@ -62,6 +77,7 @@ def choose_calibration_images(
     prepare: "Callable[[NDArray[Any]], NDArray[np.float32]]",
     *,
     count: int = CALIBRATION_IMAGES,
+    hold_out: bool = False,
     seed: int = 0,
 ) -> CalibrationImages:
     """``count`` training images at random, or all if there are fewer.
@@ -71,6 +87,7 @@ def choose_calibration_images(
         labels: (n,) their classes.
         prepare: the preprocessing, applied to the chosen ones only.
         count: how many to use.
+        hold_out: whether to keep up to `MOST_HELD_OUT_IMAGES` others, on which choices can be tried.
         seed: of the choice.
 
     Raises:
@@ -78,7 +95,8 @@ def choose_calibration_images(
     """
     import numpy as np
 
-    chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+    order = np.random.default_rng(seed).permutation(len(images))
+    chosen, others = order[:count], order[count : count + MOST_HELD_OUT_IMAGES]
     if len(chosen) < MIN_CALIBRATION_IMAGES:
         raise FednasError(
             f"calibration needs at least {MIN_CALIBRATION_IMAGES} training images, there are {len(chosen)}",
@@ -90,7 +108,10 @@ def choose_calibration_images(
             f"all {len(chosen)} calibration images belong to one class, so the others' range would be a guess",
             hint="give training images of every class, or ask for --precision fp32",
         )
-    return CalibrationImages(inputs=prepare(images[chosen]), classes=classes, seed=seed, real=True)
+    kept = None
+    if hold_out and len(others) >= MIN_HELD_OUT_IMAGES:
+        kept = HeldOutImages(inputs=prepare(images[others]), labels=labels[others], seed=seed)
+    return CalibrationImages(inputs=prepare(images[chosen]), classes=classes, seed=seed, real=True, held_out=kept)
 
 
 def tensor_maxima(model: "onnx.ModelProto", inputs: "NDArray[np.float32]") -> Mapping[str, float]:

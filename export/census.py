@@ -63,7 +63,7 @@ def take_census(
         model: the finished file.
         asked: ``fp32`` and ``fp16`` ask for every layer; ``int8`` for all convolutions and matrix products, in
             the form that the runtime fuses.
-        kept_fp32: names of layers that an fp16 file may keep in fp32.
+        kept_fp32: names of layers that were left in fp32 on purpose.
         runtime: ``tensorrt`` or ``onnxruntime``.
     """
     graph = GraphView.of(model)

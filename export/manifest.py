@@ -13,6 +13,7 @@ from fednas.export.census import Census, KeptLayer, census_of
 from fednas.export.converted_model import ConvertedModel
 from fednas.export.engine_record import EngineRecord
 from fednas.export.evidence import ArtefactEvidence, Precision
+from fednas.export.mixed_int8 import MixedInt8
 from fednas.export.onnx_file import OnnxFile, load_checked_model
 from fednas.export.records import Record
 from fednas.profiles import DeviceProfile, installed_version
@@ -189,6 +190,11 @@ def build_record() -> Build:
     )
 
 
+def kept_names(kept_fp32: tuple[KeptLayer, ...], mixed: MixedInt8 | None) -> frozenset[str]:
+    """Names of layers left in fp32, because they could overflow or for the sake of accuracy."""
+    return frozenset(layer.name for layer in kept_fp32) | frozenset(mixed.kept if mixed else ())
+
+
 class Model(Record, frozen=True, kw_only=True):
     """One artefact and the evidence for it."""
 
@@ -209,12 +215,19 @@ class Model(Record, frozen=True, kw_only=True):
     """Null for fp32, which needs none."""
     measured: MeasuredLatency | None = None
     """Null: not measured."""
+    mixed: MixedInt8 | None = None
+    """Which layers of an int8 file stayed in fp32 for the sake of accuracy; null: plain int8 was enough."""
     engine: EngineRecord | None = None
     """The TensorRT engine that was built and proven where the folder was written; null: none was."""
     converted: tuple[ConvertedModel, ...] = ()
     """The same network in the own files of other runtimes."""
     peak_activation_bytes: int | None = None
     """Largest sum of tensors alive at once for one image, weights not counted; null in folders that did not say."""
+
+    @property
+    def kept_names(self) -> frozenset[str]:
+        """Layers that were left in fp32 on purpose."""
+        return kept_names(self.kept_fp32, self.mixed)
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -233,6 +246,7 @@ class Model(Record, frozen=True, kw_only=True):
         runtime: str = "tensorrt",
         kept_fp32: tuple[KeptLayer, ...] = (),
         calibration: Calibration | None = None,
+        mixed: MixedInt8 | None = None,
         measured: MeasuredLatency | None = None,
         engine: EngineRecord | None = None,
         converted: tuple[ConvertedModel, ...] = (),
@@ -247,9 +261,10 @@ class Model(Record, frozen=True, kw_only=True):
             output_name=onnx_file.output_name,
             evidence=evidence,
             input_type=onnx_file.input_type,
-            census=census_of(onnx_file.path, precision, {layer.name for layer in kept_fp32}, runtime),
+            census=census_of(onnx_file.path, precision, kept_names(kept_fp32, mixed), runtime),
             kept_fp32=kept_fp32,
             calibration=calibration,
+            mixed=mixed,
             measured=measured,
             engine=engine,
             converted=converted,

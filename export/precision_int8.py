@@ -3,13 +3,14 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fednas.common import FednasError, file_errors, write_atomic
 from fednas.export.calibration import CalibrationImages, tensor_maxima
+from fednas.export.float_layers import WEIGHTED_OPS, leave_in_float
 from fednas.export.graph_cleanup import drop_unused_weights
 from fednas.export.onnx_file import OnnxFile, load_checked_model, read_onnx_file
 from fednas.export.residual_branches import keep_one_branch_quantized
@@ -33,6 +34,62 @@ TENSORRT_OPTIONS = {
 _BATCH = 64
 
 
+class Int8Graph:
+    """A quantised network in memory, of which any layers can be left in float; quantising takes long, this does not.
+
+    Args:
+        source: a float32 file of `onnx_from_module`.
+        calibration: training images.
+        runtime: of the device, ``tensorrt`` or ``onnxruntime``.
+        scratch: folder that takes what the quantiser writes meanwhile.
+
+    Raises:
+        FednasError: no real images, an opset below 13, or values that are not finite.
+    """
+
+    def __init__(self, source: Path, calibration: CalibrationImages, runtime: str, scratch: Path) -> None:
+        if not calibration.real:
+            raise FednasError("int8 must be calibrated on training images", hint="give --data")
+        self.source = load_checked_model(source)
+        opset = next(entry.version for entry in self.source.opset_import if entry.domain in ("", "ai.onnx"))
+        if opset < LOWEST_OPSET:
+            hint = "change onnx_opset in the device profile, or ask for --precision fp32"
+            raise FednasError(f"{source.name} has opset {opset}; int8 needs at least {LOWEST_OPSET}", hint=hint)
+        tensor_maxima(self.source, calibration.inputs)  # refuses values that are not finite
+        self._for_tensorrt = runtime == "tensorrt"
+        self._quantized = _quantized(self.source, scratch, calibration, self._for_tensorrt)
+        if self._for_tensorrt:
+            keep_one_branch_quantized(self._quantized)
+
+    @property
+    def layers(self) -> tuple[tuple[str, str], ...]:
+        """(name, operator) of every convolution and matrix product, in their order."""
+        return tuple((node.name, node.op_type) for node in self.source.graph.node if node.op_type in WEIGHTED_OPS)
+
+    def model(self, kept: Collection[str] = ()) -> "onnx.ModelProto":
+        """The quantised network with the layers named ``kept`` in float."""
+        model, quantized = self._copy(self.source), self._copy(self._quantized)
+        leave_in_float(quantized, self.source, kept, activations=self._for_tensorrt)
+        drop_unused_weights(quantized)
+        for field in ("node", "initializer"):
+            content = getattr(model.graph, field)
+            del content[:]
+            content.extend(getattr(quantized.graph, field))
+        del model.graph.value_info[:]
+        return model
+
+    def write(self, target: Path, kept: Collection[str] = ()) -> OnnxFile:
+        """Write `model` as ``target``; the same source, images and layers give the same bytes."""
+        write_atomic(target, self.model(kept).SerializeToString(deterministic=True))
+        return read_onnx_file(target)
+
+    @staticmethod
+    def _copy(model: "onnx.ModelProto") -> "onnx.ModelProto":
+        copy: onnx.ModelProto = type(model)()
+        copy.CopyFrom(model)
+        return copy
+
+
 def int8_from_onnx(
     source: Path, target: Path, calibration: CalibrationImages, *, runtime: str = "tensorrt"
 ) -> OnnxFile:
@@ -41,36 +98,9 @@ def int8_from_onnx(
     For TensorRT: symmetric throughout, weights float and then quantised with a scale for each output channel, biases
     in float, nothing quantised between a convolution and its ReLU, one quantised branch at each residual addition.
     For ONNX Runtime, which fuses another form: unsigned activations with a zero point, which take the ReLU in, every
-    operator's output quantised, weights stored as int8.
-
-    Args:
-        source: a float32 file of `onnx_from_module`.
-        target: the file to write; the same source and images give the same bytes.
-        calibration: training images.
-        runtime: of the device, ``tensorrt`` or ``onnxruntime``.
-
-    Raises:
-        FednasError: no real images, an opset below 13, or values that are not finite.
+    operator's output quantised, weights stored as int8. Arguments and errors are those of `Int8Graph`.
     """
-    if not calibration.real:
-        raise FednasError("int8 must be calibrated on training images", hint="give --data")
-    model = load_checked_model(source)
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    if opset < LOWEST_OPSET:
-        hint = "change onnx_opset in the device profile, or ask for --precision fp32"
-        raise FednasError(f"{source.name} has opset {opset}; int8 needs at least {LOWEST_OPSET}", hint=hint)
-    tensor_maxima(model, calibration.inputs)  # refuses values that are not finite
-    quantized = _quantized(model, target.parent, calibration, runtime == "tensorrt")
-    if runtime == "tensorrt":
-        keep_one_branch_quantized(quantized)
-    drop_unused_weights(quantized)
-    for field in ("node", "initializer"):
-        content = getattr(model.graph, field)
-        del content[:]
-        content.extend(getattr(quantized.graph, field))
-    del model.graph.value_info[:]
-    write_atomic(target, model.SerializeToString(deterministic=True))
-    return read_onnx_file(target)
+    return Int8Graph(source, calibration, runtime, target.parent).write(target)
 
 
 def _quantized(

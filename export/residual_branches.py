@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fednas.common import ContractError
+from fednas.export.float_layers import drop_unread
 
 if TYPE_CHECKING:
     import onnx
@@ -21,7 +22,7 @@ def keep_one_branch_quantized(model: "onnx.ModelProto") -> None:
             branch = min((0, 1), key=lambda i: _distance_to_convolution(producer, origins[i]))
             add.input[branch] = origins[branch]
     for kind in ("DequantizeLinear", "QuantizeLinear"):
-        _drop_unread(model.graph, kind)
+        drop_unread(model.graph, kind)
 
 
 def _before_quantization(producer: "dict[str, onnx.NodeProto]", name: str) -> str:
@@ -40,10 +41,3 @@ def _distance_to_convolution(producer: "dict[str, onnx.NodeProto]", name: str) -
     if node is not None and node.op_type == "Relu" and _distance_to_convolution(producer, node.input[0]) == 0:
         return 1
     return 2
-
-
-def _drop_unread(graph: "onnx.GraphProto", kind: str) -> None:
-    used = {name for node in graph.node for name in node.input}
-    kept = [node for node in graph.node if node.op_type != kind or node.output[0] in used]
-    del graph.node[:]
-    graph.node.extend(kept)

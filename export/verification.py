@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fednas.common import FednasError, decode_json, read_bytes, read_text, sha256_of
+from fednas.common import FednasError, decode_json, load_json, read_bytes, read_text, sha256_of
 from fednas.export.board_import import board_record_of
 from fednas.export.board_result import RESULT_FILE
 from fednas.export.census import census_of
@@ -14,9 +14,10 @@ from fednas.export.folder import foreign_files, read_manifest, shipped_path
 from fednas.export.manifest import MANIFEST_FILE, Manifest, Model
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
 from fednas.export.preprocessing import ModelInput
+from fednas.export.report import REPORT_JSON_FILE, Report
 from fednas.export.runners import OrtRunner
 from fednas.export.shipping import LABELS_FILE, PREPROCESSING_FILE, labels_text
-from fednas.export.test_vectors import Vectors, read_vectors
+from fednas.export.test_vectors import RAW_INPUTS_FILE, RAW_LOGITS_FILE, Vectors, raw_vectors_differ, read_vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
         yield _board_check(folder, manifest)
     preprocessing = _read_preprocessing(folder)
     labels = read_text(folder / LABELS_FILE, "labels")
+    yield _documents_check(folder, manifest)
     for model in manifest.models:
         try:
             onnx_file = read_onnx_file(folder / model.file)
@@ -107,6 +109,20 @@ def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
         for converted in model.converted:
             if not why_not_run(converted.runtime):
                 yield _converted_check(folder, model, converted, onnx_file.image_shape, vectors, manifest)
+
+
+def _documents_check(folder: Path, manifest: Manifest) -> Check:
+    """Whether the report and the plain test vectors say what the manifest and ``test_vectors.npz`` say."""
+    names = {file.name for file in manifest.files}
+    wrong = []
+    if REPORT_JSON_FILE in names:
+        report = load_json(folder / REPORT_JSON_FILE, Report, "report")
+        if (report.status, report.shipment, report.models) != (manifest.status, manifest.shipment, manifest.models):
+            wrong.append(f"{REPORT_JSON_FILE} says something else than {MANIFEST_FILE}")
+    if {RAW_INPUTS_FILE, RAW_LOGITS_FILE} <= names:
+        differ = raw_vectors_differ(read_vectors(folder / manifest.test_vectors.file), folder)
+        wrong += [f"{name} says something else than {manifest.test_vectors.file}" for name in differ]
+    return Check(name="documents", passed=not wrong, detail="; ".join(wrong) or "report and test vectors agree")
 
 
 def _board_check(folder: Path, manifest: Manifest) -> Check:
@@ -166,7 +182,7 @@ def _described_check(model: Model, onnx_file: OnnxFile, manifest: Manifest) -> C
 
 
 def _census_check(model: Model, onnx_file: OnnxFile, runtime: str) -> Check:
-    census = census_of(onnx_file.path, model.precision, {layer.name for layer in model.kept_fp32}, runtime)
+    census = census_of(onnx_file.path, model.precision, model.kept_names, runtime)
     wrong = list(census.reasons[:3])
     if census != model.census:
         wrong.append(f"the manifest counts {model.census}, the file has {census}")

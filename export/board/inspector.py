@@ -52,7 +52,7 @@ def engine_faults(layers: List[EngineLayer], asked: str) -> List[str]:
         return ["layer %s runs in %s, not fp32" % (layer.name, layer.precision) for layer in wrong[:3]]
     if any(layer.precision == asked for layer in known):
         return []
-    return ["no layer of the engine runs in %s: all %d are in more bits" % (asked, len(known))]
+    return ["no layer of the engine runs in %s, of %d whose precision is known" % (asked, len(known))]
 
 
 def _engine_layer(layer: Any) -> EngineLayer:

@@ -201,7 +201,7 @@ def test_names_with_raw_control_characters_are_read() -> None:
     ("precisions", "asked", "faults"),
     [
         (["int8", "fp32"], "int8", []),
-        (["fp32", "fp32"], "int8", ["no layer of the engine runs in int8: all 2 are in more bits"]),
+        (["fp32", "fp32"], "int8", ["no layer of the engine runs in int8, of 2 whose precision is known"]),
         (["fp16", "fp32"], "fp32", ["layer l0 runs in fp16, not fp32"]),
         (["unknown"], "fp16", []),
     ],

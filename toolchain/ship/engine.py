@@ -1,32 +1,79 @@
 """A TensorRT engine beside the model, where this very machine can build the device's engine."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from fednas.export import EngineOptions, engine_from_onnx, tensorrt_status
+from fednas.export import (
+    ArtefactEvidence,
+    EngineLatency,
+    EngineLayers,
+    EngineOptions,
+    EngineRecord,
+    Precision,
+    Runner,
+    TensorRTRunner,
+    engine_from_onnx,
+    layer_faults,
+    tensorrt_status,
+)
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.doctor import nvidia_gpu
 
+CLOCK = "device events, no CUDA graph"
 
-def build_engine_here(model_file: Path, profile: DeviceProfile, precision: str) -> tuple[str, ...]:
-    """Build ``model.PRECISION.plan`` beside ``model_file`` if this machine is of the device's kind.
+
+def engine_here(
+    model_file: Path,
+    profile: DeviceProfile,
+    precision: Precision,
+    proof: Callable[[Runner], ArtefactEvidence],
+    *,
+    seconds: float = 10.0,
+) -> tuple[EngineRecord | None, tuple[str, ...]]:
+    """Build ``model.PRECISION.plan`` beside ``model_file`` if this machine is of the device's kind, and prove it.
 
     An engine runs only on the kind of GPU and the TensorRT version that built it; so without the ``tensorrt``
-    module, or on another GPU, none is built, and the folder's build script does it on the board.
+    module, or on another GPU, none is built, and the folder's script does it on the board.
+
+    Args:
+        model_file: the ONNX file.
+        profile: of the device.
+        precision: what the file holds.
+        proof: holds a runner against the source, as the ONNX file was.
+        seconds: spent on measuring.
 
     Returns:
-        What the report must say about it.
+        What was found out about the engine, if one was built, and what the report must say.
 
     Raises:
-        FednasError: TensorRT is here but could not build the engine.
+        FednasError: TensorRT is here but could not build or run the engine.
     """
     if profile.tensorrt is None or not tensorrt_status().can_build:
-        return ()
+        return None, ()
     here, wanted = nvidia_gpu().compute_capability, profile.tensorrt.compute_capability
     if here not in (None, wanted):
-        return (f"The TensorRT engine: not built here, because this GPU has capability {here}, the device {wanted}.",)
+        why = f"The TensorRT engine: not built here, because this GPU has capability {here}, the device {wanted}."
+        return None, (why,)
     plan = model_file.with_suffix(".plan")
-    engine = engine_from_onnx(model_file, plan, EngineOptions(precision=precision))
-    return (
-        f"{plan.name}: built here with TensorRT {engine.tensorrt_version}; neither its parity, its accuracy nor its "
-        "latency was checked.",
+    start = time.perf_counter()
+    built = engine_from_onnx(model_file, plan, EngineOptions(precision=precision))
+    build_seconds = time.perf_counter() - start
+    with TensorRTRunner(plan) as runner:
+        evidence = proof(runner)
+        samples = runner.time_ms(seconds=seconds)
+        layers = runner.layers()
+    record = EngineRecord(
+        model=model_file.name,
+        precision=precision,
+        tensorrt_version=built.tensorrt_version,
+        strongly_typed=built.strongly_typed,
+        sha256=built.sha256,
+        size_bytes=built.size_bytes,
+        build_seconds=round(build_seconds, 3),
+        evidence=evidence,
+        latency=EngineLatency.of(samples, batch=1, clock=CLOCK),
+        layers=EngineLayers.of(layers),
+        faults=layer_faults(layers, precision),
     )
+    return record, (f"{plan.name}: it runs only with TensorRT {built.tensorrt_version} on this kind of GPU.",)

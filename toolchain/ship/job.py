@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fednas.common import ExitCode, FednasError, Progress, read_bytes, silent
-from fednas.export import InputType, Manifest, Precision, read_manifest, staged_folder, tolerance_for
+from fednas.export import InputType, Manifest, Precision, read_card_details, read_manifest, staged_folder, tolerance_for
 from fednas.profiles import LOCAL, DeviceProfile
 from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
 from fednas.toolchain.ship.candidates import choose
@@ -49,6 +49,8 @@ class ShipJob:
     """Share of test images that a file may lose against the source."""
     input_type: InputType = "float32"
     """``uint8``: the files normalise pixels themselves."""
+    card: Path | None = None
+    """What the model's owner says about it (TOML)."""
     candidates: int = 1
     """How many networks near the latency budget to compare by measurement."""
 
@@ -121,12 +123,14 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
     Raises `FednasError` for bad input, an infeasible budget, or a folder that cannot be written.
     """
     total = STEPS * len(job.devices) + 1
+    if job.card is not None:
+        read_card_details(job.card)  # before minutes of work
     progress(0, total, "reading the supernet and the data")
     source = open_source(job.supernet, job.data)
     if job.max_accuracy_drop is not None and source.data is None:
         raise FednasError("--max-accuracy-drop needs labelled images, and --data none gives none", hint="give --data")
     require_input_type(job.input_type, source, list(job.devices.values()))
-    calibration = calibration_images(source, job.shipped_precisions)
+    calibration = calibration_images(source, job.shipped_precisions, hold_out=job.max_accuracy_drop is not None)
     with ExitStack() as stack:
         staged = {name: stack.enter_context(staged_folder(job.out / name)) for name in job.devices}
         for number, (name, profile) in enumerate(job.devices.items()):

@@ -11,13 +11,15 @@ from fednas.export import (
     INT8_METHOD,
     Calibration,
     CalibrationImages,
+    Int8Graph,
     KeptLayer,
+    MixedInt8,
     OnnxFile,
     Precision,
     choose_calibration_images,
+    choose_float_layers,
     fold_preprocessing,
     fp16_from_onnx,
-    int8_from_onnx,
     model_file_name,
     random_inputs,
 )
@@ -38,6 +40,9 @@ class Artefact:
     onnx_file: OnnxFile
     kept_fp32: tuple[KeptLayer, ...] = ()
     calibration: Calibration | None = None
+    mixed: MixedInt8 | None = None
+    remarks: tuple[str, ...] = ()
+    """What the report must say about how it was made."""
 
 
 def require_possible(precisions: Sequence[Precision], devices: Sequence[DeviceProfile]) -> None:
@@ -51,8 +56,12 @@ def require_possible(precisions: Sequence[Precision], devices: Sequence[DevicePr
                 )
 
 
-def calibration_images(source: Source, precisions: Sequence[Precision]) -> CalibrationImages | None:
+def calibration_images(
+    source: Source, precisions: Sequence[Precision], *, hold_out: bool = False
+) -> CalibrationImages | None:
     """What lower precisions are calibrated on; None where only fp32 is asked for.
+
+    ``hold_out``: whether to keep other training images, on which layers can be chosen that stay in fp32.
 
     Raises `FednasError` where the training images cannot serve, or int8 is asked for without data.
     """
@@ -60,7 +69,7 @@ def calibration_images(source: Source, precisions: Sequence[Precision]) -> Calib
         return None
     if source.data is not None:
         train = source.data.train
-        return choose_calibration_images(train.images, train.labels, source.data.preprocessing.apply)
+        return choose_calibration_images(train.images, train.labels, source.data.preprocessing.apply, hold_out=hold_out)
     if "int8" in precisions:
         raise FednasError(
             "int8 is calibrated on training images, and --data none gives none",
@@ -104,9 +113,30 @@ def _converted(
         onnx_file, kept = fp16_from_onnx(source, target, calibration, keep_io_types=not job.fp16_io)
         record = calibration.record(FP16_METHOD)
         return Artefact(precision=precision, onnx_file=onnx_file, kept_fp32=kept, calibration=record)
-    onnx_file = int8_from_onnx(source, target, calibration, runtime=profile.runtime)
-    record = calibration.record(INT8_METHOD)
-    return Artefact(precision=precision, onnx_file=onnx_file, calibration=record)
+    graph = Int8Graph(source, calibration, profile.runtime, target.parent)
+    mixed, remarks = _mixed(graph, job, calibration)
+    return Artefact(
+        precision=precision,
+        onnx_file=graph.write(target, mixed.kept if mixed else ()),
+        calibration=calibration.record(INT8_METHOD),
+        mixed=mixed,
+        remarks=remarks,
+    )
+
+
+def _mixed(
+    graph: Int8Graph, job: "ShipJob", calibration: CalibrationImages
+) -> tuple[MixedInt8 | None, tuple[str, ...]]:
+    """Layers to leave in fp32, if an accuracy budget asks for it, and what the report must say."""
+    if job.max_accuracy_drop is None:
+        return None, ()
+    if calibration.held_out is None:
+        why = "calibration used all training images, so none is left to choose layers on that would stay in fp32"
+        return None, (f"Mixed int8: {why}; more training images would help.",)
+    mixed = choose_float_layers(graph, calibration.held_out, job.max_accuracy_drop)
+    if mixed is None or mixed.kept:
+        return mixed, ()
+    return mixed, ("Mixed int8: no choice of layers left in fp32 met the accuracy limit, so the file is plain int8.",)
 
 
 def stored_precision(precision: Precision, profile: DeviceProfile) -> Precision:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fednas.export import Model, OrtRunner, judge_logits, tolerance_for
+from fednas.export import Model, OrtRunner, judge_logits, tolerance_for, verify_artefact
 from fednas.profiles import DeviceProfile
-from fednas.toolchain.ship.engine import build_engine_here
+from fednas.toolchain.ship.engine import engine_here
 from fednas.toolchain.ship.precisions import Artefact
 from fednas.toolchain.ship.readings import Reading, measure_here
 from fednas.toolchain.ship.runtimes import converted_models
@@ -67,7 +67,19 @@ def prove(
             labels=proof.labels,
             max_accuracy_drop=proof.max_accuracy_drop,
         )
-    remarks = build_engine_here(onnx_file.path, profile, artefact.precision)
+    engine, remarks = engine_here(
+        onnx_file.path,
+        profile,
+        artefact.precision,
+        lambda runner: verify_artefact(
+            runner,
+            proof.inputs,
+            proof.logits,
+            tolerance=tolerance_for(artefact.precision),
+            labels=proof.labels,
+            max_accuracy_drop=proof.max_accuracy_drop,
+        ),
+    )
     reading = reading or measure_here(onnx_file, profile, space)
     model = Model.from_onnx(
         onnx_file,
@@ -76,7 +88,9 @@ def prove(
         runtime=profile.runtime,
         kept_fp32=artefact.kept_fp32,
         calibration=artefact.calibration,
+        mixed=artefact.mixed,
+        engine=engine,
         measured=reading.measured,
         converted=converted_models(artefact, runtimes, proof),
     )
-    return Proven(model, onnx_file.size_bytes, reading, remarks, logits)
+    return Proven(model, onnx_file.size_bytes, reading, (*artefact.remarks, *remarks), logits)

@@ -1,13 +1,51 @@
-"""When the main job builds a TensorRT engine itself, and when it leaves that to the board."""
+"""When the main job builds a TensorRT engine itself, how it proves it, and when it leaves that to the board."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fednas.export import EngineFile, EngineOptions, TensorRTStatus
+from fednas.export import (
+    ArtefactEvidence,
+    EngineFile,
+    EngineOptions,
+    EngineRecord,
+    Runner,
+    TensorRTStatus,
+    judge_logits,
+    tolerance_for,
+)
 from fednas.profiles import find_profile
 from fednas.toolchain.doctor import Gpu
 from fednas.toolchain.ship import engine as ship_engine
+
+LAYERS = [{"Name": "conv", "LayerType": "CaskConvolution", "Inputs": [{"Format/Datatype": "Row major Int8 format"}]}]
+
+
+class FakeRunner:
+    """Stands for `TensorRTRunner`, which has tests of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> "FakeRunner":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def time_ms(self, *, seconds: float) -> list[float]:  # noqa: ARG002
+        return [0.5] * 100
+
+    def layers(self) -> object:
+        from fednas.export.board.inspector import read_inspector
+
+        return read_inspector(json.dumps({"Layers": LAYERS}))
+
+
+def evidence(_runner: Runner) -> ArtefactEvidence:
+    logits = np.eye(10, dtype=np.float32)
+    return judge_logits("tensorrt 10.3 Orin", logits, logits, tolerance=tolerance_for("int8"))
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, *, tensorrt: bool, capability: str | None) -> list[tuple[Path, str]]:
@@ -24,14 +62,15 @@ def machine(monkeypatch: pytest.MonkeyPatch, *, tensorrt: bool, capability: str 
     monkeypatch.setattr(ship_engine, "tensorrt_status", lambda: TensorRTStatus(version="10.3", gpus=1, reasons=reasons))
     monkeypatch.setattr(ship_engine, "nvidia_gpu", lambda: Gpu(name="GPU", compute_capability=capability))
     monkeypatch.setattr(ship_engine, "engine_from_onnx", build)
+    monkeypatch.setattr(ship_engine, "TensorRTRunner", FakeRunner)
     return built
 
 
 @pytest.mark.parametrize(
     ("device", "tensorrt", "capability", "built", "says"),
     [
-        pytest.param("jetson", True, "8.7", True, "built here with TensorRT 10.3; neither its parity", id="the board"),
-        pytest.param("jetson", True, None, True, "built here", id="a board without nvidia-smi"),
+        pytest.param("jetson", True, "8.7", True, "runs only with TensorRT 10.3", id="the board"),
+        pytest.param("jetson", True, None, True, "runs only with", id="a board without nvidia-smi"),
         pytest.param("jetson", True, "9.0", False, "this GPU has capability 9.0, the device 8.7", id="another GPU"),
         pytest.param("jetson", False, "8.7", False, "", id="no TensorRT"),
         pytest.param("cpu", True, "8.7", False, "", id="no TensorRT device"),
@@ -41,7 +80,19 @@ def test_an_engine_is_built_only_on_the_devices_own_gpu(
     monkeypatch: pytest.MonkeyPatch, device: str, tensorrt: bool, capability: str | None, built: bool, says: str
 ) -> None:
     engines = machine(monkeypatch, tensorrt=tensorrt, capability=capability)
-    said = ship_engine.build_engine_here(Path("model.fp32.onnx"), find_profile(device), "fp32")
-    assert engines == ([(Path("model.fp32.plan"), "fp32")] if built else [])
+    found, said = ship_engine.engine_here(Path("model.int8.onnx"), find_profile(device), "int8", evidence)
+    assert engines == ([(Path("model.int8.plan"), "int8")] if built else [])
     assert says in " ".join(said)
     assert bool(said) == bool(says)
+    assert (found is not None) == built
+
+
+def test_it_is_proven_measured_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, tensorrt=True, capability="8.7")
+    found, _ = ship_engine.engine_here(Path("model.int8.onnx"), find_profile("jetson"), "int8", evidence)
+    assert isinstance(found, EngineRecord)
+    assert (found.latency.median_ms, found.latency.p99_ms, found.latency.runs) == (0.5, 0.5, 100)
+    assert (found.layers.int8, found.reasons) == (1, ())
+    found, _ = ship_engine.engine_here(Path("model.fp16.onnx"), find_profile("jetson"), "fp16", evidence)
+    assert found is not None
+    assert found.reasons == ("no layer of the engine runs in fp16, of 1 whose precision is known",)
