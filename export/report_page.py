@@ -7,7 +7,7 @@ from string import Template
 
 from fednas.export.report_blocks import Block, Bullets, Code, Paragraph, Picture, Section, Table
 
-LONG_CELL = 60
+MIDDLE_CELL, LONG_CELL = 20, 60
 """Characters from which a cell keeps some width, so that a narrow page does not make it a tall thin column."""
 STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1c2530; --soft: #53616f; --line: #dde3e8; --tint: #f4f6f8;
@@ -26,8 +26,10 @@ p { margin: .5rem 0; max-width: 46rem; } li { margin: .25rem 0; max-width: 44rem
 .unverified { border-color: var(--unsure); }
 .scroll { overflow-x: auto; margin: .7rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem 1.1rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; } td { min-width: 5rem; } td.middle { min-width: 8.5rem; }
+th, td { padding: .35rem 1.1rem .35rem 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+td { min-width: 5rem; } td.middle { min-width: 8.5rem; }
 td.long { min-width: 20rem; }
 code { font: .86em ui-monospace, monospace; } p code, li code, td.long code { overflow-wrap: anywhere; }
 pre { background: var(--tint); padding: .8rem; overflow-x: auto; } pre code { overflow-wrap: normal; }
@@ -110,7 +112,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _cell(text: str, *, first: bool) -> str:
     if first:  # of a pair: it says what the row is
         return f"<th>{_inline(text)}</th>"
-    opening = '<td class="long">' if len(text) > LONG_CELL else '<td class="middle">' if len(text) > 20 else "<td>"
+    size = "long" if len(text) > LONG_CELL else "middle" if len(text) > MIDDLE_CELL else "short"
+    opening = f'<td class="{size}">'
     return f"{opening}{_inline(text)}</td>"
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from fednas.common import ContractError, FednasError, encode_json, write_atomic
 from fednas.export.board_kit import BOARD_SCRIPT, board_script
+from fednas.export.examples import example_files, example_model
 from fednas.export.folder import listed_files
 from fednas.export.illustrations import Illustrations
 from fednas.export.manifest import (
@@ -20,6 +21,7 @@ from fednas.export.manifest import (
     build_record,
     status_of,
 )
+from fednas.export.model_card import CARD_FILE, CardDetails, card_text
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report import (
     REPORT_FILE,
@@ -31,7 +33,7 @@ from fednas.export.report import (
     report_markdown,
     what_was_not_verified,
 )
-from fednas.export.test_vectors import VECTORS_FILE, Vectors, write_vectors
+from fednas.export.test_vectors import VECTORS_FILE, Vectors, write_raw_vectors, write_vectors
 
 PREPROCESSING_FILE = "preprocessing.json"
 LABELS_FILE = "labels.txt"
@@ -52,6 +54,7 @@ def write_contents(
     class_names: Sequence[str],
     not_verified: Sequence[str] = (),
     illustrations: Illustrations | None = None,
+    card: CardDetails | None = None,
     build: Build | None = None,
 ) -> Manifest:
     """Write vectors, preprocessing, labels, build script, reports and, last, the manifest.
@@ -65,12 +68,17 @@ def write_contents(
         class_names: one for each logit, in order.
         not_verified: what the caller knows to be unchecked, beyond what follows from the shipment.
         illustrations: what the report's pictures show beyond the facts.
+        card: what the model's owner says about it.
         build: date and versions; those of this run unless given.
     """
     _require_consistent(staging, shipment, models, vectors, class_names)
     write_vectors(vectors, staging / VECTORS_FILE)
+    write_raw_vectors(vectors, staging)
     write_atomic(staging / PREPROCESSING_FILE, encode_json(preprocessing))
     write_atomic(staging / LABELS_FILE, labels_text(class_names))
+    example = example_model(shipment, models)
+    for name, text in example_files(example, preprocessing, len(class_names)).items():
+        write_atomic(staging / name, text)
     if shipment.device.runtime == "tensorrt":
         write_atomic(staging / BOARD_SCRIPT, board_script())
         (staging / BOARD_SCRIPT).chmod(0o755)
@@ -90,6 +98,7 @@ def write_contents(
         class_names=tuple(class_names),
         examples=shown.examples,
     )
+    write_atomic(staging / CARD_FILE, card_text(card or CardDetails(), report, preprocessing))
     others = listed_files(staging)
     write_atomic(staging / REPORT_FILE, report_markdown(report, others, preprocessing))
     write_atomic(staging / REPORT_HTML_FILE, report_html(report, others, preprocessing))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VECTORS_FILE = "test_vectors.npz"
+RAW_INPUTS_FILE, RAW_LOGITS_FILE = "test_inputs.bin", "test_logits.bin"
 MAX_BYTES = 256 * 2**20
 """A file that unpacks to more than this is refused; a few dozen inputs never do."""
 NO_LABEL = -1
@@ -68,6 +69,22 @@ def write_vectors(vectors: Vectors, path: Path) -> None:
         labels=vectors.labels.astype(np.int64),
     )
     write_atomic(path, buffer.getvalue())
+
+
+def write_raw_vectors(vectors: Vectors, folder: Path) -> None:
+    """Inputs and logits once more as plain numbers (little-endian, rows together), for programs without numpy."""
+    for name, array in _raw(vectors).items():
+        write_atomic(folder / name, array)
+
+
+def raw_vectors_differ(vectors: Vectors, folder: Path) -> tuple[str, ...]:
+    """Names of the plain files that do not say the same as ``vectors``."""
+    return tuple(name for name, content in _raw(vectors).items() if read_bytes(folder / name, "inputs") != content)
+
+
+def _raw(vectors: Vectors) -> dict[str, bytes]:
+    inputs = vectors.inputs if vectors.inputs.dtype.itemsize == 1 else vectors.inputs.astype("<f4")
+    return {RAW_INPUTS_FILE: inputs.tobytes(), RAW_LOGITS_FILE: vectors.logits.astype("<f4").tobytes()}
 
 
 def read_vectors(path: Path) -> Vectors:

@@ -61,6 +61,9 @@ def fednas_export(
         str | None,
         typer.Option(help="Images: digits, cifar10:DIR, cifar100:DIR, cinic10:DIR, folder:DIR, npz:FILE or none."),
     ] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="TOML file with what you say about the model: license, intended_use, ...")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write into; one folder a device.")] = Path("shipped"),
     arch: Annotated[Path | None, typer.Option(help="Export this architecture (JSON) instead of searching.")] = None,
     latency_table: TableOption = None,
@@ -115,6 +118,7 @@ def fednas_export(
         fp16_io=fp16_io,
         input_type=_input_type(input_type),
         candidates=candidates,
+        card=card,
         runtimes=tuple(runtime or ()),
         max_accuracy_drop=None if max_accuracy_drop is None else parse_share(max_accuracy_drop, "--max-accuracy-drop"),
     )

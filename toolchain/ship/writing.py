@@ -19,6 +19,7 @@ from fednas.export import (
     choose_examples,
     model_file_name,
     onnx_from_module,
+    read_card_details,
     write_contents,
 )
 from fednas.profiles import DeviceProfile, installed_version
@@ -115,6 +116,7 @@ def write_device_folder(
             *outside_of_prediction(shipment.latency),
             *(remark for each in proven for remark in each.remarks),
         ],
+        card=None if job.card is None else read_card_details(job.card),
         illustrations=_illustrations(job, source, profile, choice, speed, inputs, logits, judged),
     )
 
