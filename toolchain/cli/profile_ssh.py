@@ -57,7 +57,7 @@ def profile_boards(options: KitOptions, ssh: SshOptions, unused: Sequence[str]) 
 
     job = MeasuringJob(
         device=target.name,
-        plan=plan_for(options.plan, space, seed=0),
+        plan=plan_for(options.plan, space, seed=0, seconds=options.seconds, batch=options.batch),
         runtime=runtime,
         precision=options.precision,
         threads=options.threads,
@@ -77,8 +77,13 @@ def profile_boards(options: KitOptions, ssh: SshOptions, unused: Sequence[str]) 
             progress=progress,
             say=note,
         )
+        finished = []
         with closing(outcomes):
-            finished = [_finished(outcome, dict(boards)[outcome.address], ssh.accept_unfit) for outcome in outcomes]
+            for outcome in outcomes:
+                board = _finished(outcome, dict(boards)[outcome.address], ssh.accept_unfit)
+                if len(boards) > 1:
+                    note(f"{outcome.address}: {'failed' if isinstance(board.table, FednasError) else 'done'}")
+                finished.append(board)
     _tell(finished)
 
 

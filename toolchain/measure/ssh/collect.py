@@ -20,6 +20,8 @@ from fednas.toolchain.measure.ssh.state import BoardState, StateFile, check_belo
 RESTARTS = 3
 """Of a kit that was killed without a further reading."""
 _ROUND = re.compile(r"round (\d{1,9}) of about (\d{1,9})")
+_MEND = "mend that on the board, or name another Python there with --board-python"
+SCRIPT_SAYS = "measure.py: error: "
 Say = Callable[[str], None]
 
 
@@ -229,7 +231,7 @@ class _Run:
     def _check_killed(self, status: Status) -> None:
         """Raise `FednasError` unless the kit was killed and may be started again."""
         address, folder = self._board.address, self._state.folder
-        said = f": {status.line}" if status.line else ""
+        said = f": {status.line.removeprefix(SCRIPT_SAYS)}" if status.line else ""
         if status.state == "gone":
             self._file.keep(None)
             raise self._board.gone(folder)
@@ -238,13 +240,9 @@ class _Run:
                 f"the disk of {address} is full{said}", hint="free some space there; --resume goes on with the readings"
             )
         if status.state == "ended" and status.code == ExitCode.CANNOT_TELL:
-            raise FednasError(
-                f"{address} cannot measure this{said}", hint="mend that on the board", exit_code=ExitCode.CANNOT_TELL
-            )
+            raise FednasError(f"{address} cannot measure this{said}", hint=_MEND, exit_code=ExitCode.CANNOT_TELL)
         if status.state == "ended" and status.code is not None and status.code < 128:
-            raise FednasError(
-                f"measuring on {address} failed with code {status.code}{said}", hint="mend that on the board"
-            )
+            raise FednasError(f"measuring on {address} failed with code {status.code}{said}", hint=_MEND)
 
     def _report(self, status: Status) -> None:
         if match := _ROUND.search(status.line):

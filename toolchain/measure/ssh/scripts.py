@@ -76,6 +76,9 @@ detach=
 command -v setsid >/dev/null 2>&1 && detach=setsid
 $detach sh -c '
     trap "" HUP
+    # What a runtime leaves in the temporary folder goes away with ours.
+    TMPDIR="$0"
+    export TMPDIR
     cd "$0/kit" || exit 1
     "$1" "$0/kit/measure.py" >>"$0/log" 2>&1 &
     echo $! >"$0/child"

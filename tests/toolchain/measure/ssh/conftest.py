@@ -35,6 +35,17 @@ class LoopbackBoard:
     def folders(self) -> list[Path]:
         return sorted(self.temporary.glob("fednas-*"))
 
+    @contextmanager
+    def program(self, name: str, script: str) -> Iterator[Path]:
+        """A program of the board that answers instead of its own."""
+        path = self.folder / "programs" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        try:
+            yield path
+        finally:
+            path.unlink()
+
     def cut_links(self) -> None:
         """Kill the sshd of every connection, not the one that listens."""
         for child in children_of(self.process.pid):
@@ -64,6 +75,7 @@ def running_sshd(folder: Path, *, sftp: bool, path: str) -> Iterator[LoopbackBoa
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     (folder / "board-tmp").mkdir()
     (folder / "board-home").mkdir()
+    (folder / "programs").mkdir()
     for name in ("host_key", "user_key", "other_key"):
         keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL)
@@ -81,8 +93,9 @@ def running_sshd(folder: Path, *, sftp: bool, path: str) -> Iterator[LoopbackBoa
 
 @pytest.fixture(scope="session")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopbackBoard]:
-    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    with running_sshd(tmp_path_factory.mktemp("sshd"), sftp=True, path=path) as board:
+    folder = tmp_path_factory.mktemp("sshd")
+    path = f"{folder}/programs:{Path(sys.executable).parent}:/usr/bin:/bin"
+    with running_sshd(folder, sftp=True, path=path) as board:
         yield board
 
 

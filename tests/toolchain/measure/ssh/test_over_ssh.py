@@ -245,6 +245,21 @@ def test_what_the_kit_complains_of_is_passed_on(
     assert not bench.places.state.exists()
 
 
+def test_a_disk_that_fills_up_keeps_the_readings(bench: Bench, board: Any) -> None:
+    thread, outcome = bench.in_background(kit=bench.kit(rounds=100, pause=0.1))
+    wait_for(lambda: readings_on(board) > 1)
+    with board.program("df", "echo /dev/disk 1000 1000 100 100% /"):
+        os.kill(child_of_measuring(board), signal.SIGKILL)
+        thread.join()
+    assert "the disk of board is full: round " in str(outcome[0])
+    assert "--resume goes on with them" in bench.said[-1]
+    assert readings_on(board) > 1
+    shutil.rmtree(board.folders[0])
+    with pytest.raises(FednasError, match="is gone from board, and with it the readings"):
+        bench.collect(resume=True, kit=no_kit)
+    assert not bench.places.state.exists()
+
+
 def test_a_folder_that_vanishes_is_one_line(bench: Bench, board: Any) -> None:
     thread, outcome = bench.in_background(kit=bench.kit(rounds=100, pause=0.1))
     wait_for(lambda: readings_on(board) > 1)
