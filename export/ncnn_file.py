@@ -120,18 +120,21 @@ def loaded_net(param: Path, *, threads: int, half: bool = False) -> Any:
     return net
 
 
-def run_net(net: Any, image: "NDArray[np.float32]") -> Any:
-    """The output (an ``ncnn.Mat``) for one image (channels, height, width), contiguous float32.
+def as_mat(image: "NDArray[np.float32]") -> Any:
+    """An ``ncnn.Mat`` in the very memory of ``image`` (channels, height, width), which the caller must keep alive."""
+    return import_ncnn().Mat(image)
 
-    ncnn reads the array's own memory, and does not check its shape: both are the caller's to see to.
-    Raises `FednasError` if ncnn says that it failed.
+
+def run_net(net: Any, image: Any) -> Any:
+    """The output (an ``ncnn.Mat``) for one image of `as_mat`; raises `FednasError` if ncnn says that it failed.
+
+    ncnn does not check the shape, but reads beyond its memory: that is the caller's to see to.
     """
-    ncnn = import_ncnn()
     extractor = net.create_extractor()
-    extractor.input(INPUT, ncnn.Mat(image))
+    extractor.input(INPUT, image)
     code, output = extractor.extract(OUTPUT)
     if code != 0:
-        raise FednasError(f"ncnn failed on an input of shape {image.shape} (code {code})")
+        raise FednasError(f"ncnn failed on an input of shape {[image.c, image.h, image.w]} (code {code})")
     return output
 
 

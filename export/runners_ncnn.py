@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fednas.common import FednasError
-from fednas.export.ncnn_file import loaded_net, ncnn_version, run_net
+from fednas.export.ncnn_file import as_mat, loaded_net, ncnn_version, run_net
 from fednas.export.runners import Runner
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class NcnnRunner(Runner):
         import numpy as np
 
         self._net = loaded_net(self.path, threads=self._threads)
-        logits = np.array(run_net(self._net, np.zeros(self._image_shape, np.float32)))
+        black = np.zeros(self._image_shape, np.float32)
+        logits = np.array(run_net(self._net, as_mat(black)))
         if logits.ndim != 1:
             raise FednasError(f"model {self.path} gives {logits.shape} for an image, not logits")
         return self._image_shape, len(logits)
@@ -42,4 +43,4 @@ class NcnnRunner(Runner):
         import numpy as np
 
         # Copied out one by one: an output is memory of ncnn's, gone with its extractor.
-        return np.stack([np.array(run_net(self._net, image), dtype=np.float32) for image in images])
+        return np.stack([np.array(run_net(self._net, as_mat(image)), dtype=np.float32) for image in images])

@@ -11,6 +11,7 @@ from fednas.export.ncnn_file import (
     EXTRA,
     PARAM_SUFFIX,
     WEIGHTS_SUFFIX,
+    as_mat,
     converted,
     loaded_net,
     ncnn_version,
@@ -37,14 +38,14 @@ class NcnnModel(WallClockModel):
             path.write_bytes(param)
             path.with_name(f"model{WEIGHTS_SUFFIX}").write_bytes(weights)
             self._net: Any = loaded_net(path, threads=threads)
-        # ncnn reads this very memory.
         self._image = random_input(input_shape, seed)[0]
+        self._mat: Any = as_mat(self._image)
         self._result: Any = None
         super().__init__(self._run_net)
         self._run_net()
 
     def _run_net(self) -> None:
-        self._result = run_net(self._net, self._image)
+        self._result = run_net(self._net, self._mat)
 
     @property
     def threads(self) -> int:
@@ -58,8 +59,7 @@ class NcnnModel(WallClockModel):
 
     def _release(self) -> None:
         super()._release()
-        self._result = None
-        self._net = None
+        self._result = self._mat = self._net = None
 
 
 class NcnnCpu(TimingRuntime):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from fednas.common import FednasError
 from fednas.export import Precision
+from fednas.export.board.trtexec import TRTEXEC_PLACE
 from fednas.toolchain.measure.runtimes.base import DeviceReading, DeviceTimedModel, LoadOrder, TimedModel, TimingRuntime
 from fednas.toolchain.measure.runtimes.onnx_input import onnx_model_for
 from fednas.toolchain.measure.runtimes.trtexec_command import (
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-ON_JETSON = Path("/usr/src/tensorrt/bin/trtexec")
 VARIABLE = "TRTEXEC"
 """Environment variable with the path of the program, as in the board's own scripts."""
 TIMEOUT_S = 3600
@@ -143,10 +143,10 @@ def find_trtexec() -> str:
         if not os.access(given, os.X_OK):
             raise FednasError(f"{VARIABLE} is {given}, which is no program", hint=f"mend or unset {VARIABLE}")
         return given
-    found = shutil.which("trtexec") or (str(ON_JETSON) if os.access(ON_JETSON, os.X_OK) else None)
+    found = shutil.which("trtexec") or (TRTEXEC_PLACE if os.access(TRTEXEC_PLACE, os.X_OK) else None)
     if found is None:
         raise FednasError(
-            f"trtexec is neither in PATH nor at {ON_JETSON}",
+            f"trtexec is neither in PATH nor at {TRTEXEC_PLACE}",
             hint=f"install TensorRT (on Jetson: apt install tensorrt) or set {VARIABLE}",
         )
     return found

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from fednas.common import FednasError
 from fednas.export import Precision
+from fednas.export.board.trtexec import TrtVersion, precision_options
 
 OLDEST = (8, 5)
 _BANNER = re.compile(r"\[TensorRT v([0-9.]+)\]")
-_WEAK_FLAGS: dict[Precision, tuple[str, ...]] = {"fp32": (), "fp16": ("--fp16",), "int8": ("--int8", "--fp16")}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -84,10 +84,7 @@ def build_command(trtexec: str, version: TrtexecVersion, order: BuildOrder) -> l
     if order.dynamic_batch:
         shape = _shape(order.input_name, order.input_shape)
         command += [f"--{which}Shapes={shape}" for which in ("min", "opt", "max")]
-    if version.major < 10:
-        command += _WEAK_FLAGS[order.precision]
-    elif version.major == 10:
-        command.append("--stronglyTyped")
+    command += precision_options(TrtVersion(version.major, version.minor), order.precision)
     if order.layers:
         command.append("--profilingVerbosity=detailed")
     if version < TrtexecVersion(8, 6):
