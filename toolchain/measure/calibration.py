@@ -11,6 +11,7 @@ from fednas.latency_tables import (
     Interval,
     Report,
     border_numbers,
+    conformal_factor,
     contribution_ms,
 )
 from fednas.toolchain.measure.plan import Specs
@@ -75,24 +76,14 @@ def left_out_errors(medians_ms: Mapping[BlockSpec, float], networks: Sequence[Me
     ]
 
 
-def conformal_factor(log_errors: Sequence[float], coverage: float) -> float:
-    """Factor that a further network's error stays within with probability ``coverage`` at least.
-
-    The ceil((n + 1) coverage)-th smallest absolute error (split conformal prediction, Lei et al. 2018); the
-    largest where n is too small for that.
-    """
-    ordered = sorted(abs(error) for error in log_errors)
-    rank = min(len(ordered), math.ceil((len(ordered) + 1) * coverage))
-    return math.exp(ordered[rank - 1])
-
-
 def interval_of(left_out: Sequence[float], held_out: Sequence[float], machine_factor: float) -> Interval:
     """The interval from all errors on networks outside their fit, widened by how the machine's speed wanders.
 
-    The two are independent, so their logarithms add like legs of a right angle.
+    Both factors in full: a table is off by the one where the machine is off by the other, since speeds are often of
+    two or three values (another program runs, or it does not) rather than of a bell curve. `hypot` of the logarithms
+    held too few in simulation.
     """
-    error = math.log(conformal_factor([*left_out, *held_out], COVERAGE))
-    factor = math.exp(math.hypot(error, math.log(machine_factor)))
+    factor = conformal_factor([*left_out, *held_out], COVERAGE) * machine_factor
     return Interval(coverage=COVERAGE, factor=factor, machine_factor=machine_factor)
 
 

@@ -35,15 +35,16 @@ class Corrected:
         return readings
 
     def wander(self) -> float:
-        """Factor, at least 1, by which a tenth of the session was slower or faster than the whole.
+        """Factor, at least 1, between the slowest and the fastest tenth of the session.
 
-        Such a tenth is what the next measurement on this machine will be: a short session of its own.
+        Such a tenth is what the next measurement on this machine will be: a short session of its own. This session's
+        median was taken in one state of the machine, the next measurement will be in another, and how far apart two
+        states can lie is only known from those that were seen.
         """
         import numpy as np
 
-        logs = np.log(self.slowness)
-        tenths = [abs(float(np.median(part) - np.median(logs))) for part in np.array_split(logs, 10)]
-        return float(np.exp(max(tenths)))
+        tenths = [float(np.median(part)) for part in np.array_split(np.log(self.slowness), 10)]
+        return float(np.exp(max(tenths) - min(tenths)))
 
 
 def take_drift_out(group: "Array", candidate: "Array", latency_ms: "Array") -> Corrected:
