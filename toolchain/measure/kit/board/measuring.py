@@ -5,13 +5,14 @@ import random
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from fednas.toolchain.measure.kit.board.folder import BoardJob, groups_on_board
+from fednas.toolchain.measure.kit.board.folder import BoardJob, UnfitBoard, groups_on_board
 from fednas.toolchain.measure.kit.board.partial import BoardReading, Partial
 from fednas.toolchain.measure.kit.board.state import BoardReader, interruptions, memory_bytes, slept_s
 from fednas.toolchain.measure.kit.board.usage import clock_uncertainty_ms, count_now, used_between
 
 LEAST_TICKS = 100
 """Of the clock in a reading: its step is then at most 1 % of it."""
+MOST_CALLS = 10000
 SLEEP_S = 0.05
 """A reading during which the machine was suspended for longer is taken again."""
 CLOCK_JUMP_S = 2.0
@@ -159,6 +160,9 @@ class Measuring:
             if slept < SLEEP_S:
                 break
             self._partial.add_event("suspended", slept)
+        if not 0 < latency_ms < 1e9:
+            message = "the machine is not fit to measure: its clock gave a reading of %g ms" % latency_ms
+            raise UnfitBoard(message, "run it again; the readings so far are kept")
         spent_ms = latency_ms * times
         self._shortest_ms = spent_ms if self._shortest_ms is None else min(self._shortest_ms, spent_ms)
         # Rounded as they are written, so that a resumed run has the very same numbers.
@@ -209,7 +213,9 @@ def warm_until_stable(model: Any) -> None:
 def calls_for(model: Any, reading_ms: float, probes: int = 8) -> int:
     """Calls that fill a reading, so that the timer's own share stays small."""
     fastest_ms = min(model.call(1) for _ in range(probes))
-    return max(1, int(reading_ms / max(fastest_ms, 1e-6) + 0.5))
+    if not 0 < fastest_ms < 1e9:
+        return 1  # what the clock says then is refused where it is read
+    return min(MOST_CALLS, max(1, int(reading_ms / fastest_ms + 0.5)))
 
 
 def halves_of_reference(readings: List[BoardReading]) -> Optional[float]:

@@ -122,7 +122,7 @@ class TensorRTModel:
         self._engine, self._context = engine, engine.create_execution_context()
         if self._context is None:
             raise BoardProblem("TensorRT gave no execution context: %s" % said(log.errors), "is memory free?")
-        require_precision(trt, engine, job.precision, model)
+        require_precision(trt, engine, self._context, job.precision, model)
         self._buffers: List[int] = []
         self._stream = self._cuda.new_stream()
         self._events = [self._cuda.new_event(), self._cuda.new_event()]
@@ -174,8 +174,11 @@ class TensorRTModel:
         self._cuda.synchronize(self._stream)
         try:
             self._cuda.begin_capture(self._stream)
-            self._enqueue()
-            self._graph = self._cuda.end_capture(self._stream)
+            try:
+                self._enqueue()
+            finally:
+                # Also when enqueueing failed: the stream would go on noting things down.
+                self._graph = self._cuda.end_capture(self._stream)
         except BoardProblem:
             self._graph = 0
 
@@ -186,14 +189,15 @@ class TensorRTModel:
             self._enqueue()
 
     def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(stream_handle=self._stream):
+        if not self._context.execute_async_v3(self._stream):
             raise BoardProblem("TensorRT could not enqueue a run")
 
 
-def require_precision(trt: Any, engine: Any, precision: str, model: BoardModel) -> None:
+def require_precision(trt: Any, engine: Any, context: Any, precision: str, model: BoardModel) -> None:
     """Raise `BoardProblem` if the engine's layers are not what was asked: flags are not trusted."""
-    text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
-    require_layers(str(text), precision, model)
+    inspector = engine.create_engine_inspector()
+    inspector.execution_context = context
+    require_layers(str(inspector.get_engine_information(trt.LayerInformationFormat.JSON)), precision, model)
 
 
 def require_layers(text: str, precision: str, model: BoardModel) -> None:

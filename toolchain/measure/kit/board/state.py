@@ -79,7 +79,7 @@ class BoardReader:
 
 def plain(text: str) -> str:
     """Without control characters, and not too long."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).strip()[:LONGEST_TEXT]
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()[:LONGEST_TEXT]
 
 
 def plain_or_none(text: Optional[str]) -> Optional[str]:

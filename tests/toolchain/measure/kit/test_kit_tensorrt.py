@@ -1,0 +1,167 @@
+"""The kit on boards with TensorRT: six recorded versions of its interface, and a library called through ctypes.
+
+No engine was ever built by these tests: there is no TensorRT and no GPU where they run.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from board_stand_ins import python_of, run
+from stand_in_cuda import stand_in_tensorrt
+
+from fednas.export.board.problem import BoardProblem
+from fednas.toolchain.measure.kit import read_results
+from fednas.toolchain.measure.kit.board.folder import BoardJob, read_job
+from fednas.toolchain.measure.kit.board.on_tensorrt import CudaGraphs, TensorRTBoard
+from fednas.toolchain.measure.kit.board.on_trtexec import build_options, run_options
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "export"))
+from fake_cuda import FakeCuda
+from fake_tensorrt import VERSIONS, Recording, fake_tensorrt
+
+MakeKit = Callable[..., Path]
+
+
+class GraphCuda(FakeCuda):
+    """With graphs; a launched graph takes half a millisecond, as a run does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graphs: set[int] = set()
+
+    def _cudaStreamBeginCapture(self, stream: Any, mode: int) -> None:  # noqa: N802
+        assert (stream.value in self.streams, mode) == (True, 2)
+
+    def _cudaStreamEndCapture(self, _stream: Any, pointer: Any) -> None:  # noqa: N802
+        self.graphs.add(self._new(pointer))
+
+    def _cudaGraphInstantiate(self, pointer: Any, graph: Any, *_rest: Any) -> None:  # noqa: N802
+        assert graph.value in self.graphs
+        self.graphs.add(self._new(pointer))
+
+    def _cudaGraphDestroy(self, graph: Any) -> None:  # noqa: N802
+        self.graphs.remove(graph.value)
+
+    _cudaGraphExecDestroy = _cudaGraphDestroy  # noqa: N815
+
+    def _cudaGraphLaunch(self, executable: Any, stream: Any) -> None:  # noqa: N802
+        assert executable.value in self.graphs
+        assert stream.value in self.streams
+        self.clock_ms += 0.5
+
+
+@pytest.fixture
+def order(make_kit: MakeKit) -> BoardJob:
+    return read_job(str(make_kit("tensorrt")))
+
+
+def board(monkeypatch: pytest.MonkeyPatch, version: str, order: BoardJob) -> tuple[TensorRTBoard, Recording]:
+    module, recording = fake_tensorrt(version)
+    recording.cuda = GraphCuda()
+    recording.tensors = {"input": ("INPUT", "FLOAT", (1, 1, 8, 8)), "output": ("OUTPUT", "FLOAT", (1, 4))}
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    monkeypatch.setattr("fednas.toolchain.measure.kit.board.on_tensorrt.CudaGraphs", lambda: CudaGraphs(recording.cuda))
+    return TensorRTBoard(order), recording
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_builds_an_engine_once_and_times_it_by_events(
+    version: str, monkeypatch: pytest.MonkeyPatch, order: BoardJob
+) -> None:
+    tensorrt, recording = board(monkeypatch, version, order)
+    model = tensorrt.load(order.models[0])
+    assert model.graphed
+    assert model.call(4) == pytest.approx(0.5)
+    assert recording.builder_flags == []
+    assert recording.settings["WORKSPACE"] == 1 << 30
+    assert {path.suffix for path in (Path(order.folder) / "engines").iterdir()} == {".plan", ".cache"}
+    fed = next(content for content in recording.cuda.memory.values() if len(content) == 4 * 64)
+    assert len(set(fed)) > 30  # random numbers, not zeros
+    model.close()
+    cuda = recording.cuda
+    assert (cuda.memory, cuda.events, cuda.streams, cuda.graphs) == ({}, {}, set(), set())
+    recording.plan = None  # could not be built again, and need not be
+    tensorrt.load(order.models[0]).close()
+
+
+def test_without_graphs_runs_are_enqueued_one_by_one_and_the_settings_say_so(
+    monkeypatch: pytest.MonkeyPatch, order: BoardJob
+) -> None:
+    tensorrt, recording = board(monkeypatch, VERSIONS[0], order)
+    recording.cuda.fails["cudaStreamBeginCapture"] = 2
+    model = tensorrt.load(order.models[0])
+    assert not model.graphed
+    assert model.call(4) == pytest.approx(0.5)
+    assert tensorrt.settings["cuda graph"] == "off for some: it could not be captured"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ({"plan": None}, "could not build an engine of 0000.onnx"),
+        ({"plan": b"torn"}, "does not take an engine of its own: .*delete the folder engines"),
+        ({"gives_context": False}, "gave no execution context"),
+        ({"runs": False}, "could not enqueue a run"),
+        ({"parse_errors": ["no Conv"]}, "cannot parse 0000.onnx: no Conv"),
+        (
+            {"inspected": json.dumps({"Layers": [{"Name": "c", "LayerType": "Conv", "Weights": {"Type": "Half", "Count": 1}}]})},
+            "the engine of 0000.onnx is not fp32: layer c runs in fp16",
+        ),
+    ],
+)  # fmt: skip
+def test_what_tensorrt_refuses_is_said(
+    spoil: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch, order: BoardJob
+) -> None:
+    tensorrt, recording = board(monkeypatch, VERSIONS[0], order)
+    for name, value in spoil.items():
+        setattr(recording, name, value)
+    with pytest.raises(BoardProblem, match=message):
+        tensorrt.load(order.models[0])
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.8", "3.12"])
+def test_the_script_calls_the_library_through_ctypes(version: str, make_kit: MakeKit, tmp_path: Path) -> None:
+    kit = make_kit("tensorrt")
+    done = run(kit, python=python_of(version), environment=stand_in_tensorrt(tmp_path / "installed"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "compute capability 8.7" in done.stdout
+    assert "cuda graph on" in done.stdout
+    collected = read_results(kit / "results.json")
+    assert {round(reading.latency_ms, 6) for reading in collected.readings} == {0.5}
+    assert (collected.job.runtime, collected.runtime_version) == ("tensorrt", "10.3.0")
+    assert collected.before.numpy_version == "none"
+
+
+def test_a_gpu_that_cannot_capture_still_measures(make_kit: MakeKit, tmp_path: Path) -> None:
+    kit = make_kit("tensorrt")
+    done = run(kit, environment=stand_in_tensorrt(tmp_path / "installed", capture_error=900))
+    assert (done.returncode, done.stderr) == (0, "")
+    settings = json.loads((kit / "results.json").read_text())["settings"]
+    assert settings["cuda graph"] == "off for some: it could not be captured"
+
+
+WORKSPACE, VERBOSE = "--memPoolSize=workspace:1024", "--profilingVerbosity=detailed"
+LEVEL, SKIP = "--builderOptimizationLevel=3", "--skipInference"
+
+
+@pytest.mark.parametrize(
+    ("version", "precision", "expected"),
+    [
+        ((8, 2, 1), "fp32", ["--workspace=1024", "--buildOnly"]),
+        ((8, 5, 2), "fp16", [WORKSPACE, "--buildOnly", "--fp16", VERBOSE]),
+        ((8, 6, 1), "int8", [WORKSPACE, SKIP, LEVEL, "--int8", "--fp16", VERBOSE]),
+        ((10, 3, 0), "fp16", [WORKSPACE, SKIP, LEVEL, "--stronglyTyped", VERBOSE]),
+        ((11, 0, 0), "int8", [WORKSPACE, SKIP, LEVEL, VERBOSE]),
+    ],
+)
+def test_trtexec_is_given_the_options_that_its_version_has(
+    version: tuple[int, int, int], precision: str, expected: list[str]
+) -> None:
+    assert build_options(version, precision) == expected
+    timed = ["--warmUp=200", "--duration=1", "--iterations=10"]
+    pinned = [] if version >= (11, 0, 0) else ["--useCudaGraph", "--useSpinWait", "--noDataTransfers"]
+    assert run_options(version) == pinned + timed
