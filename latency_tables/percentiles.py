@@ -1,10 +1,12 @@
 """How many readings a statement about a percentile needs."""
 
 import math
+from functools import cache
 
 CONFIDENCE = 0.99
 
 
+@cache
 def readings_needed(percentile: float, *, above: int = 0, confidence: float = CONFIDENCE) -> int:
     """Fewest readings for "the ``percentile`` of all runs is at most X" when ``above`` of them lie above X.
 

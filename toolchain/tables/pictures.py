@@ -19,7 +19,7 @@ MOST_DOTS = 2500
 def predictions_picture(errors: Sequence[NetworkError], interval: Interval | None) -> Picture:
     """Predicted against measured latency, with the band that the interval claims."""
     latencies = [ms for each in errors for ms in (each.network.median_ms, each.network.predicted_ms)]
-    scale = Scale.over(latencies, may_be_logarithmic=True)
+    scale = _logarithmic(latencies)
     chart = Chart(
         title="Predicted against measured latency of whole networks",
         across=scale,
@@ -29,11 +29,11 @@ def predictions_picture(errors: Sequence[NetworkError], interval: Interval | Non
         show_across=format_latency_ms,
         show_up=format_latency_ms,
     )
-    along = _along(scale)
+    ends = (scale.low, scale.high)
     if interval is not None:
-        upper = [(value, value * interval.factor) for value in along]
-        chart.area([*upper, *((value, value / interval.factor) for value in reversed(along))])
-    chart.line([(value, value) for value in along], "limit")
+        upper = [(value, value * interval.factor) for value in ends]
+        chart.area([*upper, *((value, value / interval.factor) for value in reversed(ends))])
+    chart.line([(value, value) for value in ends], "limit")
     for each in sorted(errors, key=lambda each: each.network.role):
         colour, hollow = ROLES[each.network.role]
         place = each.network.median_ms, each.network.predicted_ms
@@ -77,8 +77,8 @@ def prices_picture(table: LatencyTable) -> Picture:
     entries = table.entries[:: -(-len(table.entries) // MOST_DOTS)]
     chart = Chart(
         title="Latency of blocks alone over their MACs",
-        across=Scale.over([entry.spec.macs for entry in entries], may_be_logarithmic=True),
-        up=Scale.over([entry.median_ms for entry in entries], may_be_logarithmic=True),
+        across=_logarithmic([entry.spec.macs for entry in entries]),
+        up=_logarithmic([entry.median_ms for entry in entries]),
         across_name="MACs of the block",
         up_name="latency of the block alone",
         show_across=format_count,
@@ -96,7 +96,7 @@ def prices_picture(table: LatencyTable) -> Picture:
     names = legend([(COLOURS[kind], kind, False) for kind in KINDS if kind in present])
     some = "" if len(entries) == len(table.entries) else f" {len(entries)} of {len(table.entries)} are drawn."
     hollow = " Hollow: not measured." * any(entry.origin != "measured" for entry in entries)
-    caption = f"Blocks far above their neighbours are bound by memory, not by arithmetic.{hollow}{some}"
+    caption = f"Where the marks level off to the left, calls and memory cost more than arithmetic.{hollow}{some}"
     return Picture(f"{names}\n{chart.svg()}", caption)
 
 
@@ -125,14 +125,10 @@ def drift_picture(sessions: Sequence[tuple[str, Session]]) -> Picture | None:
     return Picture(chart.svg(), caption)
 
 
-def _along(scale: Scale) -> list[float]:
-    """Values from end to end, close enough to draw a curve with."""
-    steps = [i / 40 for i in range(41)]
-    if scale.logarithmic:
-        return [scale.low * (scale.high / scale.low) ** step for step in steps]
-    # A band around zero or below it would be none.
-    least = max(scale.low, 1e-9)
-    return [least + (scale.high - least) * step for step in steps]
+def _logarithmic(values: Sequence[float]) -> Scale:
+    """Latencies and MACs are compared by ratios."""
+    room = (max(values) / min(values)) ** 0.04 * 1.02
+    return Scale(min(values) / room, max(values) * room, logarithmic=True)
 
 
 def _network_text(each: NetworkError) -> str:
