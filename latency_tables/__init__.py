@@ -1,10 +1,12 @@
 """What a block costs on a device: measured tables that state their own error, and estimates that say they are."""
 
+from fednas.latency_tables.block_model import BlockModel, block_features, fit_block_model, network_features
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
 from fednas.latency_tables.diff import EntryChange, TableDiff, diff
 from fednas.latency_tables.estimate import EstimatedLatencyModel, estimate_for
 from fednas.latency_tables.finding import Finding
 from fednas.latency_tables.fingerprint import Difference, machine_differences, table_differences
+from fednas.latency_tables.fitting import AdditiveFit, conformal_factor, fit_additive, require_readings
 from fednas.latency_tables.lint import lint, lint_readings
 from fednas.latency_tables.measured import (
     MeasuredLatencyModel,
@@ -39,8 +41,10 @@ from fednas.latency_tables.table import (
 )
 
 __all__ = [
+    "AdditiveFit",
     "AdditiveTerms",
     "BlockKind",
+    "BlockModel",
     "BlockSpec",
     "Calibration",
     "Difference",
@@ -63,18 +67,24 @@ __all__ = [
     "SpaceRecord",
     "TableDiff",
     "TableEntry",
+    "block_features",
     "border_numbers",
+    "conformal_factor",
     "contribution_ms",
     "diff",
     "estimate_for",
+    "fit_additive",
+    "fit_block_model",
     "lint",
     "lint_readings",
     "load_latency_model",
     "load_table",
     "machine_differences",
+    "network_features",
     "readings_needed",
     "readings_path",
     "require_fit",
+    "require_readings",
     "save_table",
     "table_differences",
     "table_from_json",

@@ -35,7 +35,13 @@ def profile(
     precision: Annotated[str, typer.Option(help="Precision to measure: fp32.")] = "fp32",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
-    plan: Annotated[str, typer.Option(help="What to measure: exhaustive (every distinct block).")] = "exhaustive",
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="What to measure: exhaustive (every distinct block), sparse (chosen networks and blocks, the rest "
+            "modelled) or network (whole networks only, all blocks modelled)."
+        ),
+    ] = "exhaustive",
     over: Annotated[
         list[str] | None,
         typer.Option(
@@ -126,6 +132,7 @@ def profile(
             table = profile_space(
                 measured_space,
                 target,
+                plan=plan,
                 threads=threads,
                 batch=batch,
                 seconds=seconds,
@@ -194,7 +201,6 @@ def _check_built(runtime: str, precision: str, plan: str) -> None:
     for option, value, built in (
         ("--runtime", runtime, "onnxruntime"),
         ("--precision", precision, "fp32"),
-        ("--plan", plan, "exhaustive"),
     ):
         if value != built:
             raise FednasError(f"profile {option} {value} is not built yet", hint=f"only {built} is")

@@ -57,7 +57,7 @@ def write_kit_folder(options: KitOptions, folder: str, unused: Sequence[str]) ->
 
     job = MeasuringJob(
         device=target.name,
-        plan=plan_for(options.plan, space, seed=0),
+        plan=plan_for(options.plan, space, seed=0, seconds=options.seconds, batch=options.batch),
         runtime=runtime,
         precision=options.precision,
         threads=options.threads,

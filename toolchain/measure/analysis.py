@@ -1,32 +1,27 @@
 """From raw readings to a latency table that states its own error, wherever the readings were taken."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fednas.latency_tables import (
-    BlockSpec,
-    Calibration,
     LatencyTable,
     MeasuredLatencyModel,
     NetworkReading,
     Session,
-    TableEntry,
 )
 from fednas.toolchain.measure.calibration import (
     MeasuredNetwork,
-    fit_calibration,
     interval_of,
-    left_out_errors,
     report_of,
 )
 from fednas.toolchain.measure.drift import REFERENCE
+from fednas.toolchain.measure.fits import FITS, Fitted
 from fednas.toolchain.measure.job import Collected
 from fednas.toolchain.measure.journal import Reading
-from fednas.toolchain.measure.levels import Level, correct, levels_of, outliers
-from fednas.toolchain.measure.plan import Plan, Specs
+from fednas.toolchain.measure.levels import correct, levels_of, outliers
+from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.unfit import interrupted_share, launch_bound, remarks_on
 
 CURVE_POINTS = 100
@@ -34,16 +29,6 @@ CURVE_POINTS = 100
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What a plan makes of the levels: a price for every block, and how wrong it was on networks left out."""
-
-    entries: tuple[TableEntry, ...]
-    calibration: Calibration
-    left_out: tuple[float, ...]
-    """Log errors of the calibration networks, each predicted without itself."""
 
 
 class Analysis:
@@ -90,7 +75,7 @@ class Analysis:
     def table(self, *, readings_sha256: str = "") -> LatencyTable:
         """The finished table, remarks included."""
         collected, job = self.collected, self.collected.job
-        fitted = _FITS[job.plan.name](job.plan, self._blocks, self.measured(job.plan.calibration))
+        fitted = FITS[job.plan.name](job.plan, self._blocks, self.measured(job.plan.calibration))
         bare = LatencyTable(
             device=job.device,
             runtime=job.runtime,
@@ -181,39 +166,6 @@ class Analysis:
             readings_sha256=readings_sha256,
             remarks=remarks_on(collected, repeatability=self.repeatability, drift=self.drift, halves=self.halves),
         )
-
-
-def _fit_exhaustive(plan: Plan, blocks: Mapping[BlockSpec, Level], networks: Sequence[MeasuredNetwork]) -> Fitted:
-    """Every block by its own readings; the calibration says what they are worth inside a network."""
-    medians = {spec: level.median_ms for spec, level in blocks.items()}
-    return Fitted(
-        entries=tuple(measured_entry(spec, blocks[spec]) for spec in plan.priced),
-        calibration=fit_calibration(medians, networks),
-        left_out=tuple(left_out_errors(medians, networks)),
-    )
-
-
-def measured_entry(spec: BlockSpec, level: Level) -> TableEntry:
-    """The entry of a block that was measured alone."""
-    return TableEntry(
-        kind=spec.kind,
-        in_channels=spec.in_channels,
-        mid_channels=spec.mid_channels,
-        out_channels=spec.out_channels,
-        in_hw=spec.in_hw,
-        stride=spec.stride,
-        shortcut=spec.shortcut,
-        median_ms=level.median_ms,
-        p10_ms=level.p10_ms,
-        p90_ms=level.p90_ms,
-        samples=level.samples,
-        spread=level.spread,
-        origin="measured",
-    )
-
-
-Fit = Callable[[Plan, Mapping[BlockSpec, Level], Sequence[MeasuredNetwork]], Fitted]
-_FITS: Mapping[str, Fit] = {"exhaustive": _fit_exhaustive}
 
 
 def _seconds(readings: Sequence[Reading]) -> float:

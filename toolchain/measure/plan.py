@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fednas.common import FednasError, unknown_name
 from fednas.latency_tables import BlockSpec
+from fednas.toolchain.measure.choosing import chosen_blocks, chosen_networks
 from fednas.toolchain.space import (
     Architecture,
     SearchSpace,
@@ -19,6 +20,15 @@ from fednas.toolchain.space import (
 CALIBRATION_NETWORKS = 20
 HELD_OUT_NETWORKS = 20
 LEAST_NETWORKS = 8
+FEWEST_CHOSEN, MOST_CHOSEN = 20, 100
+"""Networks that a modelled plan measures: with fewer the model is loose, and beyond them it gains nothing."""
+FEWEST_BLOCKS, MOST_BLOCKS = 24, 150
+ROUNDS = 9
+"""Readings of each that a plan's size is reckoned with; time that is left goes into more of them."""
+MACS_PER_MS = 30e6
+"""Of a common core: before anything is measured, the best guess at how long a reading takes."""
+CALLS = 2
+"""For each reading: one to warm the caches, one that counts."""
 Specs = tuple[BlockSpec, ...]
 
 
@@ -44,25 +54,65 @@ class Plan:
         return (self.reference, *((block,) for block in self.blocks), *self.calibration, *self.held_out)
 
 
-def plan_for(name: str, space: SearchSpace, *, seed: int = 0) -> Plan:
-    """The plan of this name; raises `FednasError` for an unknown one and for a tiny space."""
+def plan_for(name: str, space: SearchSpace, *, seed: int = 0, seconds: float = 60.0, batch: int = 1) -> Plan:
+    """The plan of this name, as large as ``seconds`` of readings allow at this batch.
+
+    Raises `FednasError` for an unknown name and for a tiny space.
+    """
     if name not in _PLANS:
         raise unknown_name("plan", name, PLANS)
-    return _PLANS[name](space, seed=seed)
+    return _PLANS[name](space, seed=seed, seconds=seconds, batch=batch)
 
 
-def exhaustive_plan(space: SearchSpace, *, seed: int = 0) -> Plan:
+def sparse_plan(space: SearchSpace, *, seed: int = 0, seconds: float = 60.0, batch: int = 1) -> Plan:
+    """A few dozen to a few hundred networks and blocks, chosen to pin down a model of all the others."""
+    blocks = chosen_blocks(distinct_blocks(space), max(FEWEST_BLOCKS, min(MOST_BLOCKS, int(seconds))))
+    return _modelled_plan("sparse", space, tuple(blocks), seed, seconds / batch)
+
+
+def network_plan(space: SearchSpace, *, seed: int = 0, seconds: float = 60.0, batch: int = 1) -> Plan:
+    """Whole networks only: for runtimes that take long to build a model."""
+    return _modelled_plan("network", space, (), seed, seconds / batch)
+
+
+def _modelled_plan(name: str, space: SearchSpace, blocks: tuple[BlockSpec, ...], seed: int, seconds: float) -> Plan:
+    reference, smallest = blocks_of(space, largest_architecture(space)), blocks_of(space, smallest_architecture(space))
+    known = tuple(dict.fromkeys((reference, smallest)))
+    # The held-out networks are drawn as those of any plan, so that the reports of all plans say the same thing.
+    held_out = _random_networks(space, HELD_OUT_NETWORKS, seed, known=known)
+    chosen = chosen_networks(space, random.Random(seed), (*known, *held_out), MOST_CHOSEN)  # noqa: S311
+    if len(held_out) < HELD_OUT_NETWORKS or len(chosen) < LEAST_NETWORKS:
+        raise _too_few(len(held_out) + len(chosen) + len(known))
+    left_s = seconds - sum(map(_expected_s, (*held_out, *known, *((block,) for block in blocks))))
+    calibration = [*known]
+    for network in chosen:
+        left_s -= _expected_s(network)
+        if left_s < 0 and len(calibration) >= FEWEST_CHOSEN:
+            break
+        calibration.append(network)
+    return Plan(
+        name=name,
+        reference=reference,
+        blocks=blocks,
+        calibration=tuple(calibration),
+        held_out=tuple(held_out),
+        priced=distinct_blocks(space),
+    )
+
+
+def _expected_s(specs: Specs) -> float:
+    """Device time of all readings of one candidate, at batch 1."""
+    return ROUNDS * CALLS * sum(spec.macs for spec in specs) / MACS_PER_MS / 1e3
+
+
+def exhaustive_plan(space: SearchSpace, *, seed: int = 0, seconds: float = 0.0, batch: int = 1) -> Plan:  # noqa: ARG001
     """Every distinct block of the space, with random whole networks; raises `FednasError` for a tiny space."""
     reference = blocks_of(space, largest_architecture(space))
     fixed = (reference, blocks_of(space, smallest_architecture(space)))
     drawn = _random_networks(space, CALIBRATION_NETWORKS + HELD_OUT_NETWORKS - 1, seed, known=fixed)
     networks = [fixed[1], *drawn] if fixed[1] != reference else drawn
     if len(networks) < LEAST_NETWORKS:
-        raise FednasError(
-            f"the search space has only {len(networks) + 1} networks; "
-            f"a table needs {LEAST_NETWORKS + 1} to calibrate and check itself",
-            hint="measure the networks themselves instead, or give a larger space",
-        )
+        raise _too_few(len(networks) + 1)
     half = (len(networks) + 1) // 2
     blocks = distinct_blocks(space)
     return Plan(
@@ -78,6 +128,13 @@ def exhaustive_plan(space: SearchSpace, *, seed: int = 0) -> Plan:
 def fresh_networks(space: SearchSpace, count: int, seed: int, known: Sequence[Specs] = ()) -> list[Specs]:
     """At most ``count`` random networks, all different and none of ``known``; fewer in a space that has no more."""
     return _random_networks(space, count, seed, known)
+
+
+def _too_few(found: int) -> FednasError:
+    return FednasError(
+        f"the search space has only {found} networks; a table needs {LEAST_NETWORKS + 1} to calibrate and check itself",
+        hint="measure the networks themselves instead, or give a larger space",
+    )
 
 
 def _random_networks(space: SearchSpace, count: int, seed: int, known: Sequence[Specs]) -> list[Specs]:
@@ -102,5 +159,5 @@ def _random_architecture(space: SearchSpace, rng: random.Random) -> Architecture
     return architecture_from_genes(space, d, e, w)
 
 
-_PLANS = {"exhaustive": exhaustive_plan}
+_PLANS = {"exhaustive": exhaustive_plan, "sparse": sparse_plan, "network": network_plan}
 PLANS = tuple(_PLANS)

@@ -33,7 +33,8 @@ def profile_space(
     """Measure ``space`` on this machine and return its calibrated, self-checked table.
 
     Args:
-        seconds: device time for the readings; loading the models comes on top. More seconds, smaller spread.
+        seconds: device time for the readings; loading the models comes on top. More seconds, smaller spread, and for
+            the plans sparse and network more candidates.
         partial: file that keeps the raw readings; ``resume`` goes on from it.
         accept_unfit: return the table of a machine that is not fit to measure, with what was wrong in its remarks.
 
@@ -43,7 +44,7 @@ def profile_space(
     require_this_machine(device)
     job = MeasuringJob(
         device=device.name,
-        plan=plan_for(plan, space, seed=seed),
+        plan=plan_for(plan, space, seed=seed, seconds=seconds, batch=batch),
         runtime=runtime,
         precision=precision,
         threads=threads,
