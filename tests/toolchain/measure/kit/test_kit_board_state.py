@@ -129,7 +129,7 @@ class Model:
     samples = ()
     latency_ms = 1.0
 
-    def call(self, times: int) -> float:
+    def call(self, _times: int) -> float:
         return self.latency_ms
 
     def close(self) -> None: ...
@@ -192,14 +192,13 @@ def test_a_wall_clock_that_jumps_is_noted_and_touches_no_reading(
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_clock_that_stands_still_or_runs_back_is_not_fit(value: float, tmp_path: Path) -> None:
+def test_a_clock_that_stands_still_or_runs_back_is_not_fit(
+    value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sitting, kept = measuring_of(tmp_path, [])
+    monkeypatch.setattr(Model, "latency_ms", value)
     with kept, pytest.raises(UnfitBoard, match="its clock gave a reading of"):
-        Model.latency_ms, before = value, Model.latency_ms
-        try:
-            sitting.run()
-        finally:
-            Model.latency_ms = before
+        sitting.run()
     assert kept.readings == []
 
 
@@ -225,9 +224,7 @@ def test_half_a_line_on_a_full_disk_is_taken_back(tmp_path: Path) -> None:
     with Partial(str(tmp_path), {"kit": "k"}, {}) as kept:
         kept.add(reading)
         kept._stream = FullDisk(kept._stream)  # type: ignore[assignment]
-        with pytest.raises(
-            BoardProblem, match=r"the disk is full: readings.partial cannot be written; free some space"
-        ):
+        with pytest.raises(BoardProblem, match=r"disk is full: readings.partial cannot be written; free some space"):
             kept.add(reading)
     with Partial(str(tmp_path), {"kit": "k"}, {}) as again:
         assert again.readings == [reading]

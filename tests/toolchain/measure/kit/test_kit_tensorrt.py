@@ -24,6 +24,7 @@ from fake_cuda import FakeCuda
 from fake_tensorrt import VERSIONS, Recording, fake_tensorrt
 
 MakeKit = Callable[..., Path]
+IN_HALF = '{"Layers": [{"Name": "c", "LayerType": "Conv", "Weights": {"Type": "Half", "Count": 1}}]}'
 
 
 class GraphCuda(FakeCuda):
@@ -107,12 +108,9 @@ def test_without_graphs_runs_are_enqueued_one_by_one_and_the_settings_say_so(
         ({"gives_context": False}, "gave no execution context"),
         ({"runs": False}, "could not enqueue a run"),
         ({"parse_errors": ["no Conv"]}, "cannot parse 0000.onnx: no Conv"),
-        (
-            {"inspected": json.dumps({"Layers": [{"Name": "c", "LayerType": "Conv", "Weights": {"Type": "Half", "Count": 1}}]})},
-            "the engine of 0000.onnx is not fp32: layer c runs in fp16",
-        ),
+        ({"inspected": IN_HALF}, "the engine of 0000.onnx is not fp32: layer c runs in fp16"),
     ],
-)  # fmt: skip
+)
 def test_what_tensorrt_refuses_is_said(
     spoil: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch, order: BoardJob
 ) -> None:
