@@ -75,7 +75,7 @@ def take_census(
         if precision != wanted and not (asked == "int8" and node.op_type not in _WEIGHTED):
             reasons.append(f"layer {node.name} ({node.op_type}) is {precision}, not {wanted}")
     if asked == "int8":
-        reasons += _tensorrt_faults(graph) if runtime == "tensorrt" else _processor_faults(graph)
+        reasons += _tensorrt_faults(graph) if runtime == "tensorrt" else _processor_faults(graph, kept_fp32)
     layers = tuple(LayerCount(operator=op, precision=p, count=n) for (op, p), n in sorted(counts.items()))
     return Census(layers=layers, reasons=tuple(reasons))
 
@@ -141,11 +141,11 @@ def layer_precision(graph: GraphView, node: "onnx.NodeProto") -> Precision:
     return "fp16" if graph.types.get(node.output[0]) == TensorProto.FLOAT16 else "fp32"
 
 
-def _processor_faults(graph: GraphView) -> Iterator[str]:
+def _processor_faults(graph: GraphView, kept: Collection[str]) -> Iterator[str]:
     for node in graph.nodes:
         if node.op_type in (QUANTIZE, DEQUANTIZE):
             yield from _scale_faults(graph, node, symmetric=False)
-        elif node.op_type in (*_WEIGHTED, "Add"):
+        elif node.op_type in (*_WEIGHTED, "Add") and node.name not in kept:
             readers = graph.consumers.get(node.output[0], ())
             if not readers or any(reader.op_type != QUANTIZE for reader in readers):
                 yield f"the output of {node.name} is not quantised, so it is computed in float"

@@ -69,7 +69,7 @@ class Int8Graph:
     def model(self, kept: Collection[str] = ()) -> "onnx.ModelProto":
         """The quantised network with the layers named ``kept`` in float."""
         model, quantized = self._copy(self.source), self._copy(self._quantized)
-        leave_in_float(quantized, self.source, kept, activations=self._for_tensorrt)
+        leave_in_float(quantized, self.source, kept, own_inputs=self._for_tensorrt)
         drop_unused_weights(quantized)
         for field in ("node", "initializer"):
             content = getattr(model.graph, field)

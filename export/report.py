@@ -11,7 +11,7 @@ from fednas.export.illustrations import Example, Frontier
 from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile, judged_model
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table, markdown_of
-from fednas.export.report_board import board_section
+from fednas.export.report_board import board_section, engines_section
 from fednas.export.report_comparisons import (
     candidates_section,
     disagreements_section,
@@ -20,7 +20,7 @@ from fednas.export.report_comparisons import (
 )
 from fednas.export.report_page import html_of
 from fednas.export.report_pictures import budget_bars, show_value
-from fednas.export.report_precisions import precisions_section
+from fednas.export.report_precisions import mixed_section, precisions_section
 from fednas.export.report_runtimes import runtimes_section
 from fednas.export.usage import usage_sections
 from fednas.profiles import LOCAL
@@ -113,10 +113,12 @@ def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing:
         candidates_section(shipment.candidates),
         _latency(shipment.latency),
         _evidence(models, shipment),
+        engines_section(models),
         board_section(report.board) if report.board else None,
         disagreements_section(models, report.class_names),
         examples_section(report.examples, judged_model(shipment, models).file),
         precisions_section(models, files) if len(models) > 1 else None,
+        mixed_section(models),
         runtimes_section(models),
         Section("Not verified", (Bullets(report.not_verified or (NOTHING_LEFT,)),)),
         *usage_sections(shipment, models, preprocessing),

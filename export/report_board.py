@@ -1,8 +1,11 @@
 """The report's section on what the board itself said."""
 
+from collections.abc import Sequence
+
 from fednas.common import format_bytes, format_latency_ms
 from fednas.export.board_record import BoardRecord
 from fednas.export.engine_record import EngineRecord
+from fednas.export.manifest import Model
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table
 
 HEADS = ("Engine of", "Largest logit error", "Same class", "Layers", "Latency", "10 to 90 % of runs", "Verdict")
@@ -32,6 +35,26 @@ def board_section(board: BoardRecord) -> Section:
     failed = (Paragraph("No engine came of:"), Bullets(board.failed)) if board.failed else ()
     tables = (Table(HEADS, engines),) if engines else ()
     return Section("On the board", (Paragraph(text), *tables, *failed, Table(("", ""), facts)))
+
+
+def engines_section(models: Sequence[Model]) -> Section | None:
+    """Engines that were built and proven where the folder was written."""
+    engines = [model.engine for model in models if model.engine is not None]
+    if not engines:
+        return None
+    text = (
+        f"Built with TensorRT {engines[0].tensorrt_version} on the machine that exported, and held against the source "
+        "on the same images as the ONNX files. They run only with this version on this kind of GPU."
+    )
+    accuracies = tuple(
+        (f"`{e.model}`", str(e.evidence.artefact_accuracy or "not checked"), str(e.evidence.drop or "not checked"))
+        for e in engines
+    )
+    tables = (
+        Table(HEADS, tuple(engine_row(e) for e in engines)),
+        Table(("Engine of", "Accuracy", "Accuracy lost"), accuracies),
+    )
+    return Section("TensorRT engines", (Paragraph(text), *tables))
 
 
 def engine_row(engine: EngineRecord) -> tuple[str, ...]:

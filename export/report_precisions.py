@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from fednas.common import format_bytes, format_latency_ms
 from fednas.export.manifest import Model, ShippedFile
+from fednas.export.mixed_int8 import MixedInt8
 from fednas.export.report_blocks import Paragraph, Section, Table
 
 
@@ -35,6 +36,50 @@ def precisions_section(models: Sequence[Model], files: Sequence[ShippedFile]) ->
             "the calibration images."
         )
     return Section("Precisions", (Table(heads, rows), *map(Paragraph, notes)))
+
+
+def mixed_section(models: Sequence[Model]) -> Section | None:
+    """Which layers of the int8 file stayed in fp32, what each costs in int8, and which choices were tried."""
+    model = next((model for model in models if model.mixed is not None), None)
+    if model is None or model.mixed is None:
+        return None
+    mixed = model.mixed
+    kept = ", ".join(f"`{name}`" for name in mixed.kept)
+    text = (
+        f"Plain int8 lost more than allowed on {mixed.images} training images that calibration had not seen "
+        f"(seed {mixed.seed}). "
+        + (f"So `{model.file}` keeps {len(mixed.kept)} layers in fp32: {kept}." if kept else _NO_CHOICE)
+        + " The images that prove the file played no part in the choice; training images flatter every file a little."
+    )
+    sensitive = tuple(
+        (f"`{layer.name}`", layer.operator, f"{layer.error:.2g}", "fp32" if layer.name in mixed.kept else "int8")
+        for layer in mixed.sensitivity
+    )
+    return Section(
+        "Mixed int8",
+        (
+            Paragraph(text),
+            Table(("Layers in fp32", "Accuracy lost", "Largest logit error", "Same class", "Enough"), _trials(mixed)),
+            Paragraph(f"What each layer costs: {mixed.method}."),
+            Table(("Layer", "Operator", "Error if only this is int8", "Now in"), sensitive),
+        ),
+    )
+
+
+_NO_CHOICE = "No choice of layers left in fp32 was enough, so the file is plain int8."
+
+
+def _trials(mixed: MixedInt8) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (
+            str(trial.kept),
+            str(trial.drop),
+            "not finite" if trial.max_relative_error is None else f"{trial.max_relative_error:.2g}",
+            f"{trial.top1_agreement:.2%}",
+            "yes" if trial.passed else "no",
+        )
+        for trial in mixed.trials
+    )
 
 
 def _calibrated(model: Model) -> str:

@@ -22,7 +22,11 @@ from fednas.toolchain.cli.parsing import budgets_from
 
 if TYPE_CHECKING:
     from fednas.export import Budget, ConvertedModel, InputType, Latency, Manifest, Model
+    from fednas.profiles import DeviceProfile
     from fednas.toolchain.ship import ShippedDevice
+
+
+INDEX_MARKDOWN = "index.md"
 
 
 def fednas_export(
@@ -98,7 +102,7 @@ def fednas_export(
     if not device:
         _help_or_error(context)
     budgets = budgets_from(max_latency, max_macs, max_params, max_size, of_file=True)
-    devices = {name: find_profile(name, profiles) for name in device or ()}
+    devices = _distinct_devices(device or (), profiles)
     from fednas.export import tolerance_for
     from fednas.toolchain.ship import ShipJob, ship
     from fednas.toolchain.ship.job import worst_exit_code
@@ -128,6 +132,19 @@ def fednas_export(
         shipped = ship(job, progress)
     emit(_document(shipped), _text(shipped))
     raise typer.Exit(code=int(worst_exit_code(shipped)))
+
+
+def _distinct_devices(names: Sequence[str], profiles: Path | None) -> "dict[str, DeviceProfile]":
+    """By the name typed; a device that was named twice, perhaps by an alias, is exported once."""
+    devices: dict[str, DeviceProfile] = {}
+    for name in names:
+        profile = find_profile(name, profiles)
+        first = next((typed for typed, known in devices.items() if known.name == profile.name), None)
+        if first is None:
+            devices[name] = profile
+        else:
+            note(f"--device {name} is the same device as --device {first}: exported once, as {first}")
+    return devices
 
 
 def _input_type(text: str) -> "InputType":
@@ -162,7 +179,10 @@ def _document(shipped: "Sequence[ShippedDevice]") -> dict[str, object]:
 
 
 def _text(shipped: "Sequence[ShippedDevice]") -> str:
-    return "\n\n".join(_device_text(found) for found in shipped)
+    parts = [_device_text(found) for found in shipped]
+    if (index := shipped[0].folder.parent / INDEX_MARKDOWN).exists():
+        parts.append(f"index of all device folders: {index}")
+    return "\n\n".join(parts)
 
 
 def _device_text(found: "ShippedDevice") -> str:
@@ -205,6 +225,13 @@ def _model_rows(model: "Model", manifest: "Manifest") -> list[tuple[str, str]]:
     rows += [_converted_row(model, converted) for converted in model.converted]
     if model.kept_fp32:
         rows.append((f"{model.precision} kept in fp32", f"{len(model.kept_fp32)} layers that could overflow"))
+    if model.mixed is not None:
+        kept, of_all = len(model.mixed.kept), len(model.mixed.sensitivity)
+        rows.append((f"{model.precision} kept in fp32", f"{kept} of {of_all} layers, for the accuracy limit"))
+    if model.engine is not None:
+        engine = model.engine
+        read = f"{format_latency_ms(engine.latency.median_ms)}, layers: {engine.layers}"
+        rows.append((f"{model.precision} engine", f"TensorRT {engine.tensorrt_version}, {read}"))
     if model.measured is not None and model.precision != manifest.shipment.precision:
         rows.append((f"{model.precision} latency", f"{format_latency_ms(model.measured.median_ms)} (measured)"))
     return rows
