@@ -89,6 +89,8 @@ def file_errors(path: Path, what: str = "file") -> Iterator[None]:
     except (FileExistsError, NotADirectoryError) as err:
         raise FednasError(f"{what} {path}: a file stands where a folder is needed", hint="choose another path") from err
     except FileNotFoundError as err:
+        if path.parent.is_dir():  # as under /proc, where nothing can be made
+            raise FednasError(f"{what} {path} cannot be made there", hint="choose another path") from err
         raise FednasError(f"folder {path.parent} does not exist", hint="create it or choose another path") from err
     except IsADirectoryError as err:
         raise FednasError(f"{what} {path} is a folder, not a file", hint="name a file") from err

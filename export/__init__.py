@@ -23,6 +23,7 @@ from fednas.export.evidence import (
     tolerance_for,
     verify_artefact,
 )
+from fednas.export.fleet import FleetIndex, check_index, staged_fleet
 from fednas.export.folder import read_manifest, shipped_path, staged_folder
 from fednas.export.illustrations import Frontier, FrontierPoint, Illustrations, choose_examples
 from fednas.export.manifest import (
@@ -104,6 +105,7 @@ __all__ = [
     "EngineLayers",
     "EngineOptions",
     "EngineRecord",
+    "FleetIndex",
     "Frontier",
     "FrontierPoint",
     "HeldOutImages",
@@ -148,6 +150,7 @@ __all__ = [
     "accuracy_with_interval",
     "board_script",
     "build_record",
+    "check_index",
     "choose_calibration_images",
     "choose_examples",
     "choose_float_layers",
@@ -173,6 +176,7 @@ __all__ = [
     "runner_for",
     "runtime_files_from_onnx",
     "shipped_path",
+    "staged_fleet",
     "staged_folder",
     "take_census",
     "tensorrt_status",

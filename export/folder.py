@@ -4,8 +4,9 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -103,6 +104,14 @@ def staged_folder(target: Path) -> Iterator[Path]:
     behind. An existing ``target`` is replaced only if it is empty or a shipped folder without foreign files.
     Raises `FednasError` before any work if that is not so, or if the parent is not writable.
     """
+    with staging_of(target) as staging:
+        yield staging
+        put_in_place([Move(staging, target)])
+
+
+@contextmanager
+def staging_of(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target``, gone when the block ends; `put_in_place` moves it before. See `staged_folder`."""
     _require_replaceable(target)
     with _parent_made(target.parent):
         # A plain mkdir, unlike tempfile's, gives the folder the rights that the user's umask asks for.
@@ -111,12 +120,55 @@ def staged_folder(target: Path) -> Iterator[Path]:
             with file_errors(target, "output folder"):
                 staging.mkdir()
             yield staging
-            if not (staging / MANIFEST_FILE).is_file():
-                raise ContractError(f"{target} was staged without a manifest")
-            with file_errors(target, "output folder"):
-                _put_in_place(staging, target)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A folder or a file that is ready, and where it belongs."""
+
+    staging: Path
+    target: Path
+
+
+def put_in_place(moves: Sequence[Move]) -> None:
+    """Rename all to their targets, which may exist; if one fails, all targets are again what they were.
+
+    Only a crash of the machine in between can leave some new and some old ones; the old ones that were replaced then
+    lie beside them as ``.NAME.*.old``. Raises `FednasError` if the disk refuses.
+    """
+    for move in moves:
+        if move.staging.is_dir() and not (move.staging / MANIFEST_FILE).is_file():
+            raise ContractError(f"{move.target} was staged without a manifest")
+    begun: list[tuple[Move, Path | None]] = []
+    try:
+        for move in moves:
+            with file_errors(move.target, "output folder"):
+                # A folder cannot be renamed over a full one: the old one steps aside.
+                aside = _stepped_aside(move.target)
+                begun.append((move, aside))
+                move.staging.rename(move.target)
+    except BaseException:
+        for move, aside in reversed(begun):
+            if not move.staging.exists():
+                move.target.rename(move.staging)
+            if aside is not None:
+                aside.rename(move.target)
+        raise
+    for _, aside in begun:
+        if aside is not None and aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        elif aside is not None:
+            aside.unlink(missing_ok=True)
+
+
+def _stepped_aside(target: Path) -> Path | None:
+    if not target.exists():
+        return None
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+    target.rename(aside)
+    return aside
 
 
 def listed_files(folder: Path) -> tuple[ShippedFile, ...]:
@@ -161,18 +213,3 @@ def _parent_made(parent: Path) -> Iterator[None]:
             with suppress(OSError):
                 folder.rmdir()
         raise
-
-
-def _put_in_place(staging: Path, target: Path) -> None:
-    if not target.exists():
-        staging.rename(target)
-        return
-    # A folder cannot be renamed over a full one: the old one steps aside, and comes back if the new one fails.
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
-    target.rename(aside)
-    try:
-        staging.rename(target)
-    except BaseException:
-        aside.rename(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """Running text; `code` between backticks, **weight** between double stars."""
+    """Running text; `code` between backticks, **weight** between double stars, [links](to/files) beside it."""
 
     text: str
 

@@ -31,6 +31,7 @@ th, td { padding: .35rem 1.1rem .35rem 0; text-align: left; vertical-align: top;
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 td { min-width: 5rem; } td.middle { min-width: 8.5rem; }
 td.long { min-width: 20rem; }
+a { color: var(--blue); }
 code { font: .86em ui-monospace, monospace; } p code, li code, td.long code { overflow-wrap: anywhere; }
 pre { background: var(--tint); padding: .8rem; overflow-x: auto; } pre code { overflow-wrap: normal; }
 figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: var(--soft); font-size: .88rem; max-width: 46rem; }
@@ -119,4 +120,5 @@ def _cell(text: str, *, first: bool) -> str:
 
 def _inline(text: str) -> str:
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    safe = re.sub(r"\[([^\]]+)\]\(([\w./-]+)\)", r'<a href="\2">\1</a>', safe)
     return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", safe)

@@ -11,7 +11,7 @@ from fednas.export.census import census_of
 from fednas.export.converted_model import ConvertedModel, run_again, why_not_run
 from fednas.export.evidence import ArtefactEvidence, for_few, tolerance_for, verify_artefact
 from fednas.export.folder import foreign_files, read_manifest, shipped_path
-from fednas.export.manifest import MANIFEST_FILE, Manifest, Model
+from fednas.export.manifest import MANIFEST_FILE, Manifest, Model, Status
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report import REPORT_JSON_FILE, Report
@@ -36,6 +36,8 @@ class VerificationReport:
 
     folder: Path
     device: str
+    status: Status
+    """What the folder was shipped as."""
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
     """What the user should know although nothing failed."""
@@ -63,6 +65,7 @@ def verify_folder(folder: Path) -> VerificationReport:
     return VerificationReport(
         folder=folder,
         device=manifest.shipment.device.name,
+        status=manifest.status,
         checks=tuple(checks),
         notes=_notes(folder, manifest),
     )

@@ -1,5 +1,6 @@
 """The command ``verify``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,7 @@ import typer
 from fednas.common import ExitCode, FednasError
 
 if TYPE_CHECKING:
-    from fednas.export import Manifest
+    from fednas.export import Manifest, VerificationReport
 
 
 def verify(
@@ -28,7 +29,7 @@ def verify(
     with --import also 3 (the measured latency misses its budget) and 5 (its interval straddles it, or no
     engine came of a model).
     """
-    from fednas.export import find_shipped_folders, import_board_result, verify_folder
+    from fednas.export import check_index, find_shipped_folders, import_board_result, verify_folder
     from fednas.toolchain.cli.output import as_json, emit, note, table
 
     folders = find_shipped_folders(folder)
@@ -38,14 +39,19 @@ def verify(
             raise FednasError(f"{folder} holds {len(folders)} shipped folders", hint="--import takes one device's")
         imported = import_board_result(folders[0], import_)
     reports = [verify_folder(found) for found in folders]
+    stale_index = None if folders == (folder,) else check_index(folder)
     rows = [
         (report.device, check.name, "ok" if check.passed else "FAILED", check.detail)
         for report in reports
         for check in report.checks
     ]
-    passed = all(report.passed for report in reports)
+    if stale_index is not None:
+        rows.append(("(all)", "index", "FAILED", stale_index))
+    passed = all(report.passed for report in reports) and stale_index is None
     document = {
         "passed": passed,
+        "status": _status(reports),
+        "index": stale_index or "agrees or absent",
         "folders": [
             {
                 "folder": str(report.folder),
@@ -61,7 +67,7 @@ def verify(
         document["board"] = as_json(imported.board)
         document["budgets"] = as_json(imported.shipment.budgets)
     failed = sum(not report.passed for report in reports)
-    verdict = "verified" if passed else f"verification failed for {failed} of {len(reports)} folders"
+    verdict = _verdict(reports, failed, stale_index)
     emit(document, f"{table(rows, ('Device', 'Check', 'Result', 'Found'))}\n\n{verdict}")
     for report in reports:
         for line in report.notes:
@@ -69,6 +75,24 @@ def verify(
     code = _exit_code(passed, imported)
     if code is not ExitCode.OK:
         raise typer.Exit(code=int(code))
+
+
+def _status(reports: "Sequence[VerificationReport]") -> str:
+    """The weakest status that the folders were shipped with."""
+    found = {report.status for report in reports}
+    return next(status for status in ("rejected", "unverified", "verified") if status in found)
+
+
+def _verdict(reports: "Sequence[VerificationReport]", failed: int, stale_index: str | None) -> str:
+    if failed:
+        return f"verification failed for {failed} of {len(reports)} folders"
+    if stale_index is not None:
+        return "verification failed for the index"
+    unproven = sum(report.status == "unverified" for report in reports)
+    if not unproven:
+        return "verified"
+    which = "" if len(reports) == 1 else f" for {unproven} of {len(reports)} folders"
+    return f"unchanged since it was shipped, but accuracy was never checked{which}"
 
 
 def _exit_code(passed: bool, imported: "Manifest | None") -> ExitCode:

@@ -1,12 +1,11 @@
 """The main job, step by step: search, extract, recalibrate, export, prove, measure, write."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from fednas.common import ExitCode, FednasError, Progress, read_bytes, silent
-from fednas.export import InputType, Manifest, Precision, read_card_details, read_manifest, staged_folder, tolerance_for
+from fednas.export import InputType, Manifest, Precision, read_card_details, read_manifest, staged_fleet, tolerance_for
 from fednas.profiles import LOCAL, DeviceProfile
 from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
 from fednas.toolchain.ship.candidates import choose
@@ -131,8 +130,7 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
         raise FednasError("--max-accuracy-drop needs labelled images, and --data none gives none", hint="give --data")
     require_input_type(job.input_type, source, list(job.devices.values()))
     calibration = calibration_images(source, job.shipped_precisions, hold_out=job.max_accuracy_drop is not None)
-    with ExitStack() as stack:
-        staged = {name: stack.enter_context(staged_folder(job.out / name)) for name in job.devices}
+    with staged_fleet(job.out, list(job.devices)) as staged:
         for number, (name, profile) in enumerate(job.devices.items()):
             report = _steps(progress, name, 1 + STEPS * number, total)
             report(0, "choosing the subnet")

@@ -1,0 +1,197 @@
+"""Several device folders side by side: written all or none, with an index of what each of them holds."""
+
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from fednas.common import (
+    FednasError,
+    encode_json,
+    file_errors,
+    format_bytes,
+    format_latency_ms,
+    load_json,
+    write_atomic,
+)
+from fednas.export.evidence import Accuracy
+from fednas.export.folder import Move, put_in_place, read_manifest, staging_of
+from fednas.export.manifest import MANIFEST_FILE, MeasuredLatency, PredictedLatency, Status, judged_model
+from fednas.export.records import Record
+from fednas.export.report_blocks import Paragraph, Section, Table, markdown_of
+from fednas.export.report_page import html_of
+from fednas.profiles import installed_version
+
+INDEX_FILE, INDEX_MARKDOWN_FILE, INDEX_HTML_FILE = "index.json", "index.md", "index.html"
+INDEX_FILES = (INDEX_FILE, INDEX_MARKDOWN_FILE, INDEX_HTML_FILE)
+SCHEMA = 1
+
+
+class IndexEntry(Record, frozen=True, kw_only=True):
+    """One device folder."""
+
+    folder: str
+    device: str
+    title: str
+    status: Status
+    reasons: tuple[str, ...]
+    file: str
+    """The model that latency and budgets speak of."""
+    precision: str
+    size_bytes: int
+    sha256: str
+    accuracy: Accuracy | None
+    predicted: PredictedLatency | None
+    predicted_kind: str
+    """``measured`` table, ``estimate`` or ``none``."""
+    measured: MeasuredLatency | None
+    budgets: tuple[str, ...]
+    """Such as ``latency met``."""
+
+
+class FleetIndex(Record, frozen=True, kw_only=True):
+    """``index.json``: the device folders beside it, by name."""
+
+    schema: int
+    devices: tuple[IndexEntry, ...]
+    tool_version: str
+
+
+def index_entry(name: str, folder: Path) -> IndexEntry:
+    """What the index says of a shipped ``folder`` called ``name``."""
+    manifest = read_manifest(folder)
+    shipment = manifest.shipment
+    model = judged_model(shipment, manifest.models)
+    file = next(each for each in manifest.files if each.name == model.file)
+    return IndexEntry(
+        folder=name,
+        device=shipment.device.name,
+        title=shipment.device.title,
+        status=manifest.status,
+        reasons=manifest.reasons,
+        file=model.file,
+        precision=model.precision,
+        size_bytes=file.size_bytes,
+        sha256=file.sha256,
+        accuracy=model.evidence.artefact_accuracy,
+        predicted=shipment.latency.predicted,
+        predicted_kind=shipment.latency.kind,
+        measured=shipment.latency.measured,
+        budgets=tuple(f"{budget.quantity} {budget.verdict}" for budget in shipment.budgets),
+    )
+
+
+@contextmanager
+def staged_fleet(out: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
+    """A new folder for each name, to be filled; all take their places in ``out`` when the block ends, or none does.
+
+    Several folders, or one beside others, get an index. Whatever fails, also in the middle of putting the folders in
+    place, brings back what was there before. Raises `FednasError` as `staged_folder` does, and if an index file is
+    there that is none of ours.
+    """
+    with ExitStack() as stack:
+        folders = {name: stack.enter_context(staging_of(out / name)) for name in names}
+        _require_our_index(out)
+        yield folders
+        moves = [Move(staging, out / name) for name, staging in folders.items()]
+        entries = _entries(out, folders)
+        if len(entries) > 1 or (out / INDEX_FILE).exists():
+            scratch = out / f".index.{secrets.token_hex(4)}.tmp"
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            moves += _index_moves(out, scratch, entries)
+        put_in_place(moves)
+
+
+def check_index(folder: Path) -> str | None:
+    """Why the index in ``folder`` does not fit the folders beside it; None if it does or there is none."""
+    path = folder / INDEX_FILE
+    if not path.is_file():
+        return None
+    index = load_json(path, FleetIndex, "index")
+    for entry in index.devices:
+        if "/" in entry.folder or entry.folder.startswith(".") or not (folder / entry.folder).is_dir():
+            return f"{INDEX_FILE} names the folder {entry.folder!r}, which is not there"
+        found = index_entry(entry.folder, folder / entry.folder)
+        # A board's result that was imported since changes verdicts and latencies, never the model.
+        same = (found.device, found.file, found.sha256) == (entry.device, entry.file, entry.sha256)
+        imported = read_manifest(folder / entry.folder).board is not None
+        if not same or (found != entry and not imported):
+            return f"{INDEX_FILE} says something else about {entry.folder} than its manifest; export again"
+    return None
+
+
+def _require_our_index(out: Path) -> None:
+    present = [name for name in INDEX_FILES if (out / name).exists()]
+    if not present:
+        return
+    try:
+        load_json(out / INDEX_FILE, FleetIndex, "index")
+    except FednasError as err:
+        raise FednasError(
+            f"output folder {out} holds {present[0]}, which fednas-export did not write, and is never overwritten",
+            hint="move it away or choose another --out",
+        ) from err
+
+
+def _entries(out: Path, folders: dict[str, Path]) -> list[IndexEntry]:
+    """Of the new folders, and of shipped ones that were in ``out`` already."""
+    found = {name: index_entry(name, staging) for name, staging in folders.items()}
+    for manifest in out.glob(f"[!.]*/{MANIFEST_FILE}"):
+        name = manifest.parent.name
+        if name not in found:
+            # A folder of a newer version, or a damaged one, is no reason to lose this job's work.
+            with suppress(FednasError):
+                found[name] = index_entry(name, manifest.parent)
+    return [found[name] for name in sorted(found)]
+
+
+def _index_moves(out: Path, scratch: Path, entries: Sequence[IndexEntry]) -> list[Move]:
+    version = installed_version("fednas-export") or "unknown"
+    index = FleetIndex(schema=SCHEMA, devices=tuple(entries), tool_version=version)
+    title, lead, sections = "Shipped devices", _lead(entries), (_section(entries),)
+    last = f"Made by fednas-export {version}."
+    with file_errors(out, "output folder"):
+        scratch.mkdir()
+    write_atomic(scratch / INDEX_FILE, encode_json(index))
+    write_atomic(scratch / INDEX_MARKDOWN_FILE, markdown_of(title, lead, sections, last))
+    worst = next((s for s in ("rejected", "unverified") if any(e.status == s for e in entries)), "verified")
+    write_atomic(scratch / INDEX_HTML_FILE, html_of(title, worst, lead, sections, last))
+    return [Move(scratch / name, out / name) for name in INDEX_FILES]
+
+
+def _lead(entries: Sequence[IndexEntry]) -> str:
+    counts = Counter(entry.status for entry in entries)
+    parts = [f"{counts[status]} {status}" for status in ("verified", "unverified", "rejected") if counts[status]]
+    return f"{len(entries)} devices: {', '.join(parts)}"
+
+
+def _section(entries: Sequence[IndexEntry]) -> Section:
+    rows = tuple(
+        (
+            f"[{entry.title}]({entry.folder}/report.html)",
+            f"`{entry.folder}/{entry.file}`",
+            format_bytes(entry.size_bytes),
+            _predicted(entry),
+            "not measured" if entry.measured is None else _interval(entry.measured, entry.measured.median_ms),
+            "not checked" if entry.accuracy is None else str(entry.accuracy),
+            "; ".join((entry.status, *entry.budgets)),
+        )
+        for entry in entries
+    )
+    heads = ("Device", "File", "Size", "Predicted latency", "Measured latency", "Top-1 accuracy", "Verdict")
+    note = "Latencies are of one image. An estimate rests on datasheets and was never measured."
+    return Section("Folders", (Table(heads, rows), Paragraph(note)))
+
+
+def _predicted(entry: IndexEntry) -> str:
+    if entry.predicted is None:
+        return "unknown"
+    text = _interval(entry.predicted, entry.predicted.latency_ms)
+    return text if entry.predicted_kind == "measured" else f"estimate: {text}"
+
+
+def _interval(latency: PredictedLatency | MeasuredLatency, value_ms: float) -> str:
+    low, high = format_latency_ms(latency.low_ms), format_latency_ms(latency.high_ms)
+    return f"{format_latency_ms(value_ms)} ({low} to {high})"
