@@ -1,9 +1,10 @@
 """OpenVINO on the processor: its own files from an ONNX file, and models compiled with nothing left to chance.
 
-Only the runtime's reader is used. OpenVINO's command-line converter (``ovc``) reports its use over the network.
+OpenVINO's module reports its own import over the network; `import_openvino` keeps it from doing so.
 """
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,14 +15,29 @@ from fednas.common import FednasError, import_extra, read_bytes, replacing
 from fednas.export.evidence import Precision
 
 EXTRA = "openvino"
+TELEMETRY = "openvino_telemetry"
 COMPUTING_LAYERS = ("Convolution", "FullyConnected", "MatMul", "Gemm")
 """OpenVINO's names of the layers that multiply."""
 _AUTOMATIC_NAME = re.compile(r"([A-Za-z]+)_\d+")
 
 
 def import_openvino() -> ModuleType:
-    """The module; raises `FednasError` that names the pip command."""
-    return import_extra("openvino", EXTRA, "running networks under OpenVINO")
+    """The module; raises `FednasError` that names the pip command.
+
+    Importing it would send an event to its makers and leave an identifier in the home folder, both through the package
+    ``openvino_telemetry``. Without that package it goes on quietly, so it is hidden meanwhile.
+    """
+    if "openvino" in sys.modules:
+        return import_extra("openvino", EXTRA, "running networks under OpenVINO")
+    modules: dict[str, Any] = sys.modules
+    there = modules.get(TELEMETRY)
+    modules[TELEMETRY] = None
+    try:
+        return import_extra("openvino", EXTRA, "running networks under OpenVINO")
+    finally:
+        del modules[TELEMETRY]
+        if there is not None:
+            modules[TELEMETRY] = there
 
 
 def openvino_version() -> str:

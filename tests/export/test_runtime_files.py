@@ -1,6 +1,7 @@
 """OpenVINO and ncnn keep the contract of every runner, on files that were converted from the proven ONNX file."""
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,12 +31,13 @@ from fednas.export import (
     tolerance_for,
     verify_artefact,
 )
+from fednas.export.openvino_file import import_openvino
 
 IMAGE = (1, 8, 8)
 PAIRS = [(runtime, precision) for runtime, taken in RUNTIME_PRECISIONS.items() for precision in taken]
 
-pytest.importorskip("openvino", reason="the extra openvino is not installed")
-pytest.importorskip("ncnn", reason="the extra ncnn is not installed")
+if not all(map(importlib.util.find_spec, ("openvino", "ncnn", "pnnx"))):
+    pytest.skip("the extras openvino and ncnn are not installed", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,16 @@ class TestOpenVino(ConvertedContract):
             with OpenVinoRunner(converted[f"openvino {precision}"]) as runner:
                 assert runner.computed == computed
 
+    def test_nothing_is_reported_and_nothing_left_in_the_home_folder(self, tmp_path: Path) -> None:
+        code = (
+            "import sys; from fednas.export.openvino_file import import_openvino; import_openvino().Core();"
+            "print([name for name in sys.modules if 'telemetry' in name and name.startswith('openvino_')])"
+        )
+        environment = {"HOME": str(tmp_path), "PATH": ""}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
+        assert list(tmp_path.iterdir()) == []
+
     def test_the_weights_belong_to_the_network(self, converted: dict[str, Path], tmp_path: Path) -> None:
         lonely = tmp_path / "model.fp32.xml"
         lonely.write_bytes(converted["openvino fp32"].read_bytes())
@@ -92,8 +104,7 @@ class TestOpenVino(ConvertedContract):
     def test_a_device_that_is_not_the_processor_is_an_error(
         self, converted: dict[str, Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        import openvino
-
+        openvino = import_openvino()
         found = openvino.CompiledModel.get_property
 
         def elsewhere(self: object, name: str) -> object:

@@ -13,8 +13,8 @@ from fednas.profiles import find_profile
 from fednas.toolchain.search.request import Budgets
 from fednas.toolchain.ship import ShipJob, ship
 
-pytest.importorskip("openvino", reason="the extra openvino is not installed")
-pytest.importorskip("ncnn", reason="the extra ncnn is not installed")
+if not all(map(importlib.util.find_spec, ("openvino", "ncnn", "pnnx"))):
+    pytest.skip("the extras openvino and ncnn are not installed", allow_module_level=True)
 
 PROFILE = """\
 schema = 1
