@@ -38,6 +38,9 @@ def _report(table: LatencyTable) -> Iterator[Finding]:
 def _session(table: LatencyTable) -> Iterator[Finding]:
     for remark in table.session.remarks:
         yield Finding("warning", "unfit", f"accepted although the machine was not fit to measure: {remark}")
+    if kinds := table.machine.capacities:
+        message = f"measured on cores of {len(kinds)} kinds at once, of speeds {' and '.join(map(str, kinds))}"
+        yield Finding("warning", "cores", f"{message}: pin the run to one kind (taskset)")
 
 
 def _fingerprints(table: LatencyTable) -> Iterator[Finding]:

@@ -184,6 +184,13 @@ def test_sources_of_several_machines_or_states() -> None:
     assert found[1].message == "a.json and b.json differ in limit mhz: not readable and 800"
 
 
+def test_cores_of_two_kinds() -> None:
+    machine = msgspec.structs.replace(make_table().machine, capacities=(446, 1024))
+    (found,) = lint(make_table(machine=machine))
+    assert (found.level, found.rule) == ("warning", "cores")
+    assert "cores of 2 kinds at once, of speeds 446 and 1024: pin the run" in found.message
+
+
 def test_raw_readings_that_are_not_those_of_the_table(tmp_path: Path) -> None:
     session = msgspec.structs.replace(make_table().session, readings_sha256=hashlib.sha256(b"raw").hexdigest())
     table, path = make_table(session=session), tmp_path / "cpu.json"

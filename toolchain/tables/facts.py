@@ -85,7 +85,7 @@ def _session(session: Session) -> Iterator[Fact]:
         f"{session.stops} stops" * bool(session.stops),
     ]
     odd = [f"{session.interrupted:.1%} interrupted", *filter(None, odd)]
-    yield "readings", f"{session.readings:,} in {session.seconds:.0f} s, {', '.join(odd)}"
+    yield "readings", f"{session.readings:,} in {session.seconds:.0f} s without pause, {', '.join(odd)}"
     drift = f"{session.drift_low:.2f} to {session.drift_high:.2f} of its median latency"
     yield "drift", f"{drift}; second half of the session x {session.halves_ratio:.2f}"
     reference = f"{format_latency_ms(session.reference_p10_ms)} to {format_latency_ms(session.reference_p90_ms)}"
