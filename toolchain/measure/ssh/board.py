@@ -9,7 +9,7 @@ from typing import Literal
 from fednas.common import FednasError, format_bytes
 from fednas.toolchain.measure.ssh import scripts
 from fednas.toolchain.measure.ssh.address import SshAddress
-from fednas.toolchain.measure.ssh.link import Link, LinkError, printable
+from fednas.toolchain.measure.ssh.link import COMMAND_LIMIT_S, Link, printable
 
 OLDEST_PYTHON = (3, 6)
 """That the kit runs on."""
@@ -42,7 +42,7 @@ class Status:
 
 
 class Board:
-    """One board, reached through a link. Methods raise `LinkError` where the link fails."""
+    """One board, reached through a link. Methods raise the `LinkError` of the link where the link fails."""
 
     def __init__(self, link: Link, python: str = DEFAULT_PYTHON) -> None:
         self.address: SshAddress = link.address
@@ -137,7 +137,7 @@ class Board:
             hint="start again without --resume",
         )
 
-    def _ask(self, template: str, *, limit_s: float = 90.0, **values: object) -> Mapping[str, str]:
+    def _ask(self, template: str, *, limit_s: float = COMMAND_LIMIT_S, **values: object) -> Mapping[str, str]:
         answer = self._link.run(scripts.script(template, **values), limit_s=limit_s)
         found = scripts.answers(answer.text)
         if not found:
@@ -156,6 +156,3 @@ def check_python(python: str) -> str:
 def _number(text: str | None) -> int | None:
     text = (text or "").strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
-
-
-__all__ = ["Board", "LinkError", "Status", "check_python"]

@@ -68,12 +68,12 @@ def collect_over_ssh(
                 run.send(kit)
             run.start()
             run.wait()
-            collected = run.bring(results)
+            run.fetch(results)
         except BaseException:
             run.tidy(keep_readings=True)
             raise
         run.tidy(keep_readings=False)
-        return collected
+    return read_results(results, job=job)
 
 
 class _Run:
@@ -163,11 +163,10 @@ class _Run:
             self._insist(lambda: self._board.start(self._state.folder))
             pause = self._patience.first_poll_s
 
-    def bring(self, results: Path) -> Collected:
-        """Fetch the results and read them as what they are: a stranger's."""
+    def fetch(self, results: Path) -> None:
+        """Bring the results here."""
         with replacing(results) as scratch:
             self._insist(lambda: self._board.fetch_results(self._state.folder, scratch))
-        return read_results(results, job=self._job)
 
     def tidy(self, *, keep_readings: bool) -> None:
         """Remove the folder on the board, or say where it stays and how to remove it; never raises `FednasError`."""
@@ -225,7 +224,7 @@ class _Run:
         if address == self._board.address:
             self._board.finish(state.folder, keep_readings=False)
         else:
-            self._say(f"an earlier run left {state.folder} on {address}; remove it there")
+            self._say(f"an earlier run left something: `{address.by_hand(f'rm -rf {state.folder}')}` removes it")
         self._file.keep(None)
 
     def _check_killed(self, status: Status) -> None:
@@ -237,7 +236,7 @@ class _Run:
             raise self._board.gone(folder)
         if status.disk_full:
             raise FednasError(
-                f"the disk of {address} is full{said}", hint="free some space there; --resume goes on with the readings"
+                f"the disk of {address} is full", hint="free some space there; --resume goes on with the readings"
             )
         if status.state == "ended" and status.code == ExitCode.CANNOT_TELL:
             raise FednasError(f"{address} cannot measure this{said}", hint=_MEND, exit_code=ExitCode.CANNOT_TELL)

@@ -35,6 +35,10 @@ class LoopbackBoard:
     def folders(self) -> list[Path]:
         return sorted(self.temporary.glob("fednas-*"))
 
+    @property
+    def on_ipv6(self) -> bool:
+        return _has_ipv6()
+
     @contextmanager
     def program(self, name: str, script: str) -> Iterator[Path]:
         """A program of the board that answers instead of its own."""
@@ -125,6 +129,15 @@ def board(sshd: LoopbackBoard, monkeypatch: pytest.MonkeyPatch) -> LoopbackBoard
     return sshd
 
 
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -138,6 +151,7 @@ def _write_settings(folder: Path, port: int, *, sftp: bool, path: str) -> None:
         f"""\
 Port {port}
 ListenAddress 127.0.0.1
+{"ListenAddress ::1" * _has_ipv6()}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/authorized_keys
 StrictModes no

@@ -23,6 +23,7 @@ from fednas.latency_tables import Machine
 from fednas.profiles import find_profile
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.kit import read_results
 from fednas.toolchain.measure.plan import plan_for
 from fednas.toolchain.measure.ssh import Patience, Places, SshAddress, collect_from_boards, collect_over_ssh
 from fednas.toolchain.space import SearchSpace
@@ -251,7 +252,7 @@ def test_a_disk_that_fills_up_keeps_the_readings(bench: Bench, board: Any) -> No
     with board.program("df", "echo /dev/disk 1000 1000 100 100% /"):
         os.kill(child_of_measuring(board), signal.SIGKILL)
         thread.join()
-    assert "the disk of board is full: round " in str(outcome[0])
+    assert "the disk of board is full; free some space there" in str(outcome[0])
     assert "--resume goes on with them" in bench.said[-1]
     assert readings_on(board) > 1
     shutil.rmtree(board.folders[0])
@@ -350,6 +351,7 @@ def test_stopping_stops_the_board_and_says_what_stays(bench: Bench, board: Any) 
 DRIVER = """\
 from pathlib import Path
 from fednas.toolchain.measure.job import MeasuringJob
+from fednas.toolchain.measure.kit import read_results
 from fednas.toolchain.measure.plan import plan_for
 from fednas.toolchain.measure.ssh import SshAddress, collect_over_ssh
 from fednas.toolchain.space import SearchSpace
@@ -373,6 +375,34 @@ def test_a_run_killed_here_goes_on_there_and_is_taken_up(bench: Bench, board: An
     process.wait()
     collected = bench.collect(resume=True, kit=no_kit)
     assert collected.readings[0].elapsed_s == 0.0, "the board must not have noticed"
+    assert board.folders == []
+
+
+def test_results_that_are_not_believed_are_kept_here_only(
+    bench: Bench, board: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fednas.toolchain.measure.ssh.collect.read_results", read_results)
+    with pytest.raises(FednasError, match=r"results .*results.json: missing key schema"):
+        bench.collect()
+    assert bench.places.results.is_file()
+    assert board.folders == []
+    assert not bench.places.state.exists()
+
+
+def test_results_larger_than_any_are_not_taken(bench: Bench, board: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fednas.toolchain.measure.ssh.board.RESULTS_LIMIT", 10)
+    with pytest.raises(FednasError, match="the board sends more than 10 bytes of results"):
+        bench.collect()
+    assert not bench.places.results.exists()
+
+
+def test_a_board_with_an_ipv6_address(bench: Bench, board: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not board.on_ipv6:
+        pytest.skip("no IPv6 on the loopback interface")
+    config = bench.folder / "config"
+    config.write_text((board.folder / "ssh_config").read_text().replace("    HostName 127.0.0.1\n", ""))
+    monkeypatch.setenv("FEDNAS_SSH_CONFIG", str(config))
+    assert len(bench.collect("::1").readings) == 3
     assert board.folders == []
 
 
