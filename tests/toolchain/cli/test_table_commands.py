@@ -1,0 +1,230 @@
+"""The commands table diff, merge, validate, and the page of show, as a user runs them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from fednas.common import ExitCode
+from fednas.toolchain.cli import app
+from fednas.toolchain.cli.output import WIDTH
+
+SPACE = {
+    "num_stages": 2,
+    "max_extra_blocks_per_stage": 1,
+    "original_stem_out_channels": 8,
+    "original_stage_base_channels": [8, 16],
+    "initial_input_hw": 8,
+    "initial_input_channels": 1,
+    "stem_stride": 1,
+    "stage_downsample_factors": [1, 2],
+    "channel_divisible_by": 8,
+    "n_classes": 4,
+    "width_multiplier_choices": [1.0, 2.0],
+    "expansion_ratio_choices": [1.0, 2.0],
+}
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two tables of this machine, one after the other, and the space they were made for."""
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "space.json").write_text(json.dumps(SPACE))
+    for name in ("one.json", "two.json"):
+        words = ("profile", "--device", "cpu", "--space", folder / "space.json", "--seconds", 0.3, "--accept-unfit")
+        assert run(*words, "--out", folder / name)[0] == ExitCode.OK
+    return folder
+
+
+def edited(source: Path, target: Path, **changes: Any) -> Path:
+    """A copy with other values; ``machine__governor`` names a key inside another."""
+    document = json.loads(source.read_text())
+    for place, value in changes.items():
+        *parents, last = place.split("__")
+        inner = document
+        for step in parents:
+            inner = inner[step]
+        inner[last] = value
+    target.write_text(json.dumps(document))
+    return target
+
+
+def slowed(source: Path, target: Path, factor: float, *, first: int = 10**9) -> Path:
+    """A copy in which the first entries take that many times as long; its networks are left as they were."""
+    document = json.loads(source.read_text())
+    for entry in document["entries"][:first]:
+        for key in ("median_ms", "p10_ms", "p90_ms"):
+            entry[key] *= factor
+    target.write_text(json.dumps(document))
+    return target
+
+
+def test_the_table_keeps_its_space_and_lint_needs_no_option(folder: Path) -> None:
+    document = json.loads((folder / "one.json").read_text())
+    assert document["space"] == SPACE
+    del document["entries"][-1]
+    document["networks"] = []
+    broken = folder / "lacking.json"
+    broken.write_text(json.dumps(document))
+    code, out, _ = run("table", "lint", broken)
+    assert code == ExitCode.USER_ERROR
+    assert "blocks of the space have no entry" in out
+    other = folder / "other_space.json"
+    other.write_text(json.dumps(SPACE | {"n_classes": 7}))
+    findings = json.loads(run("--json", "table", "lint", folder / "one.json", "--space", other)[1])["findings"]
+    assert {each["rule"] for each in findings} >= {"missing", "foreign"}
+
+
+def test_lint_against_another_table_and_with_foreign_readings(folder: Path, tmp_path: Path) -> None:
+    code, out, _ = run("table", "lint", folder / "one.json", "--against", folder / "two.json")
+    assert "to the last digit" not in out
+    copy = edited(folder / "one.json", tmp_path / "copy.json", device="board")
+    code, out, _ = run("table", "lint", copy, "--against", folder / "one.json")
+    assert code == ExitCode.USER_ERROR
+    assert "measured entries agree with one.json to the" in out
+    (tmp_path / "copy.readings.jsonl").write_text("[0,0,1.0,1.0,false]\n")
+    assert "copy.readings.jsonl is not the file of raw readings" in " ".join(run("table", "lint", copy)[1].split())
+    code, _, err = run("table", "lint", copy, "--against", copy)
+    assert (code, err.count("\n")) == (ExitCode.USER_ERROR, 1)
+    assert "is the table itself; name other tables" in err
+
+
+def test_diff_of_a_table_with_itself_changed_and_not(folder: Path, tmp_path: Path) -> None:
+    one = folder / "one.json"
+    code, out, err = run("table", "diff", one, one)
+    assert (code, err) == (ExitCode.OK, "")
+    assert "blocks         none of 24 blocks changed" in out
+    changed = slowed(one, tmp_path / "changed.json", 3.0, first=2)
+    code, out, _ = run("table", "diff", one, changed)
+    assert code == ExitCode.BUDGET_MISSED
+    assert "2 of 24 blocks changed beyond noise" in out
+    assert "+200.0%" in out
+    assert max(map(len, out.splitlines())) <= WIDTH
+    code, out, _ = run("--json", "table", "diff", one, slowed(one, tmp_path / "slow.json", 20.0))
+    document = json.loads(out)
+    assert code == ExitCode.BUDGET_MISSED
+    assert (document["speed_changed"], document["changed"]) == (True, [])
+    assert document["speed_ratio"] == pytest.approx(20)
+
+
+def test_diff_says_what_else_is_different(folder: Path, tmp_path: Path) -> None:
+    other = edited(folder / "one.json", tmp_path / "other.json", runtime_version="0.9", machine__power_mode="15W")
+    _, out, _ = run("table", "diff", folder / "one.json", other)
+    assert "differs        runtime version: " in out
+    assert "differs        power mode: not readable and 15W" in out
+    code, _, err = run("table", "diff", folder / "one.json", edited(other, tmp_path / "fp16.json", precision="fp16"))
+    assert code == ExitCode.USER_ERROR
+    assert "not comparable: precision: fp32 and fp16" in err
+
+
+def test_merge_writes_a_table_that_every_other_command_reads(folder: Path, tmp_path: Path) -> None:
+    # The same readings at another date stand for a second session that agrees with the first.
+    one, again = (
+        folder / "one.json",
+        edited(folder / "one.json", tmp_path / "again.json", date="2030-01-01T00:00:00+00:00"),
+    )
+    merged = tmp_path / "new" / "merged.json"
+    code, out, err = run("table", "merge", one, again, "--out", merged)
+    assert (code, err) == (ExitCode.OK, "")
+    assert "24: 24 in both, 0 only in the first, 0 only in the second; the second's times were divided by 1.000" in out
+    assert "merged from    one.json of" in out
+    code, out, _ = run("table", "show", merged, "--html", tmp_path / "merged.html")
+    assert code == ExitCode.OK
+    assert (tmp_path / "merged.html").read_text().startswith("<!doctype html>")
+    rules = {each["rule"] for each in json.loads(run("--json", "table", "lint", merged)[1])["findings"]}
+    assert not rules & {"edited", "fingerprints", "missing", "copied"}
+
+
+def test_merge_refuses_other_machines_and_overwrites_no_input(folder: Path, tmp_path: Path) -> None:
+    one = folder / "one.json"
+    before = one.read_bytes()
+    board = edited(one, tmp_path / "board.json", machine__cpu_model="Cortex-A78", runtime_version="9.9")
+    code, _, err = run("table", "merge", one, board, "--out", tmp_path / "m.json")
+    assert (code, err.count("\n")) == (ExitCode.USER_ERROR, 1)
+    assert "not of one machine and job: runtime version: " in err
+    assert "and Cortex-A78" in err
+    for out in (one, tmp_path / "link.json"):
+        if not out.exists():
+            out.symlink_to(one)
+        code, _, err = run("table", "merge", one, folder / "two.json", "--out", out)
+        assert code == ExitCode.USER_ERROR
+        assert "is one of the inputs; name another file" in err
+    assert run("table", "merge", one, one, "--out", tmp_path / "m.json")[2].count("hold the same readings") == 1
+    assert not (tmp_path / "m.json").exists()
+    assert one.read_bytes() == before
+
+
+def test_show_never_writes_its_page_over_the_table(folder: Path) -> None:
+    one = folder / "one.json"
+    before = one.read_bytes()
+    code, _, err = run("table", "show", one, "--html", one)
+    assert code == ExitCode.USER_ERROR
+    assert "is the table itself; name another file" in err
+    assert one.read_bytes() == before
+
+
+def test_validate_measures_fresh_networks_and_keeps_the_contract(folder: Path) -> None:
+    code, out, err = run("--json", "table", "validate", folder / "one.json", "--subnets", 6, "--seconds", 0.2)
+    found = json.loads(out)
+    assert err == ""
+    assert found.keys() >= {
+        *("subnets", "mape", "within_5", "within_10", "kendall_tau", "interval_coverage", "repeatability_mape"),
+        *("verdict", "reasons", "claimed", "interval", "networks", "speed_ratio"),
+    }
+    assert found["subnets"] == len(found["networks"]) == 6
+    assert found["verdict"] in ("cannot tell", "does not hold")  # six networks never suffice to say that it holds
+    assert code == {"cannot tell": ExitCode.CANNOT_TELL, "does not hold": ExitCode.BUDGET_MISSED}[found["verdict"]]
+    mean = sum(abs(n["predicted_ms"] / n["measured_ms"] - 1) for n in found["networks"]) / 6
+    assert found["mape"] == pytest.approx(mean)
+
+
+def test_validate_finds_a_table_that_is_wrong(folder: Path, tmp_path: Path) -> None:
+    wrong = slowed(folder / "one.json", tmp_path / "wrong.json", 10.0)
+    code, out, _ = run("table", "validate", wrong, "--subnets", 12, "--seconds", 0.2)
+    assert code == ExitCode.BUDGET_MISSED
+    assert "the table's claim does not hold" in out
+    assert re.search(r"hold 0 of 12 networks", " ".join(out.split()))
+    assert max(map(len, out.splitlines())) <= WIDTH
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"machine__cpu_model": "Cortex-A78"}, "another machine or runtime than this one: cpu model: Cortex-A78 and"),
+        ({"runtime_version": "0.1"}, r"runtime version: 0\.1 and "),
+        ({"machine__power_mode": "MAXN"}, "power mode: MAXN and not readable"),
+        ({"space": None}, "does not keep the search space that it was made for; give --space or --supernet"),
+        ({"report": None}, "claims no error, so there is nothing to validate"),
+        ({"space": {"num_stages": 2}}, r"latency table .*: space: missing key"),
+        ({"schema": 7, "zones": []}, "schema 7, made by a newer version of the tool"),
+    ],
+)
+def test_validate_refuses_what_it_cannot_judge(
+    folder: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    code, out, err = run("table", "validate", edited(folder / "one.json", tmp_path / "t.json", **changes))
+    assert (code, out, err.count("\n")) == (ExitCode.USER_ERROR, "", 1)
+    assert re.search(message, err)
+
+
+@pytest.mark.parametrize(
+    "words", [("show",), ("lint",), ("diff", "ok"), ("merge", "ok", "--out", "new.json"), ("validate",)]
+)
+@pytest.mark.parametrize("content", ["", "{", '{"schema": 1}', "[]", "\x00", '{"schema": "one"}'])
+def test_every_command_answers_a_damaged_table_in_one_line(
+    folder: Path, tmp_path: Path, words: tuple[str, ...], content: str
+) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text(content)
+    command, *rest = (folder / "one.json" if word == "ok" else word for word in words)
+    code, out, err = run("table", command, *([rest[0], bad, *rest[1:]] if rest else [bad]))
+    assert (code, out, err.count("\n")) == (ExitCode.USER_ERROR, "", 1)
+    assert "bad.json" in err
