@@ -4,7 +4,13 @@ from fednas.export.board_import import import_board_result
 from fednas.export.board_kit import BOARD_SCRIPT, board_script
 from fednas.export.board_record import BoardRecord
 from fednas.export.board_result import BoardResult, read_board_result
-from fednas.export.calibration import Calibration, CalibrationImages, HeldOutImages, choose_calibration_images
+from fednas.export.calibration import (
+    Calibration,
+    CalibrationImages,
+    HeldOutImages,
+    choose_calibration_images,
+    held_out_images,
+)
 from fednas.export.census import Census, KeptLayer, LayerCount, take_census
 from fednas.export.converted_model import ConvertedModel, convert_and_prove
 from fednas.export.engine_options import BatchRange
@@ -37,6 +43,7 @@ from fednas.export.manifest import (
     Manifest,
     MeasuredLatency,
     Model,
+    NextBetter,
     PredictedLatency,
     Recalibration,
     Search,
@@ -123,6 +130,7 @@ __all__ = [
     "ModelInput",
     "ModelMetadata",
     "NcnnRunner",
+    "NextBetter",
     "OnnxFile",
     "OpenVinoRunner",
     "OrtRunner",
@@ -160,6 +168,7 @@ __all__ = [
     "find_shipped_folders",
     "fold_preprocessing",
     "fp16_from_onnx",
+    "held_out_images",
     "import_board_result",
     "int8_from_onnx",
     "judge_logits",

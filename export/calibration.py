@@ -35,7 +35,10 @@ class Calibration(Record, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class HeldOutImages:
-    """Training images that calibration did not see; choices are tried on them."""
+    """Validation images: neither trained nor calibrated on, and apart from those that prove the file.
+
+    Choices are made on them.
+    """
 
     inputs: "NDArray[np.float32]"
     """(n, channels, height, width), preprocessed."""
@@ -55,7 +58,7 @@ class CalibrationImages:
     real: bool
     """False: random numbers, because there is no data."""
     held_out: HeldOutImages | None = None
-    """None: not asked for, or too few training images are left."""
+    """None: not asked for, or too few."""
 
     def __post_init__(self) -> None:
         import numpy as np
@@ -77,7 +80,6 @@ def choose_calibration_images(
     prepare: "Callable[[NDArray[Any]], NDArray[np.float32]]",
     *,
     count: int = CALIBRATION_IMAGES,
-    hold_out: bool = False,
     seed: int = 0,
 ) -> CalibrationImages:
     """``count`` training images at random, or all if there are fewer.
@@ -87,7 +89,6 @@ def choose_calibration_images(
         labels: (n,) their classes.
         prepare: the preprocessing, applied to the chosen ones only.
         count: how many to use.
-        hold_out: whether to keep up to `MOST_HELD_OUT_IMAGES` others, on which choices can be tried.
         seed: of the choice.
 
     Raises:
@@ -95,8 +96,7 @@ def choose_calibration_images(
     """
     import numpy as np
 
-    order = np.random.default_rng(seed).permutation(len(images))
-    chosen, others = order[:count], order[count : count + MOST_HELD_OUT_IMAGES]
+    chosen = np.random.default_rng(seed).permutation(len(images))[:count]
     if len(chosen) < MIN_CALIBRATION_IMAGES:
         raise FednasError(
             f"calibration needs at least {MIN_CALIBRATION_IMAGES} training images, there are {len(chosen)}",
@@ -108,10 +108,26 @@ def choose_calibration_images(
             f"all {len(chosen)} calibration images belong to one class, so the others' range would be a guess",
             hint="give training images of every class, or ask for --precision fp32",
         )
-    kept = None
-    if hold_out and len(others) >= MIN_HELD_OUT_IMAGES:
-        kept = HeldOutImages(inputs=prepare(images[others]), labels=labels[others], seed=seed)
-    return CalibrationImages(inputs=prepare(images[chosen]), classes=classes, seed=seed, real=True, held_out=kept)
+    return CalibrationImages(inputs=prepare(images[chosen]), classes=classes, seed=seed, real=True)
+
+
+def held_out_images(
+    images: "NDArray[Any]",
+    labels: "NDArray[np.integer]",
+    prepare: "Callable[[NDArray[Any]], NDArray[np.float32]]",
+    *,
+    seed: int = 0,
+) -> HeldOutImages | None:
+    """At most `MOST_HELD_OUT_IMAGES` validation images at random; None if there are fewer than 64.
+
+    Arguments are those of `choose_calibration_images`.
+    """
+    import numpy as np
+
+    if len(images) < MIN_HELD_OUT_IMAGES:
+        return None
+    chosen = np.random.default_rng(seed).permutation(len(images))[:MOST_HELD_OUT_IMAGES]
+    return HeldOutImages(inputs=prepare(images[chosen]), labels=labels[chosen], seed=seed)
 
 
 def tensor_maxima(model: "onnx.ModelProto", inputs: "NDArray[np.float32]") -> Mapping[str, float]:

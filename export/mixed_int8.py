@@ -1,6 +1,6 @@
 """Mixed int8: which layers stay in float so that a quantised network loses no more accuracy than allowed.
 
-The choice is made on training images that were not used for calibration, never on the images that prove the file.
+The choice is made on validation images, never on the images that prove the file.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,7 +21,7 @@ SENSITIVITY_IMAGES = 128
 """For each layer the whole network runs on so many images."""
 METHOD = (
     "root mean square error of the logits, as a share of their largest, with only this layer in int8; layers are kept "
-    "in that order until the images held out from training lose no more than allowed, then given back where they can"
+    "in that order until the validation images lose no more than allowed, then given back where they can"
 )
 _BATCH = 64
 
@@ -51,8 +51,9 @@ class MixedInt8(Record, frozen=True, kw_only=True):
 
     method: str
     images: int
-    """Training images held out from calibration, on which the choice was made."""
+    """Validation images on which the choice was made."""
     seed: int
+    """Of the choice of these images."""
     sensitivity: tuple[LayerSensitivity, ...]
     """Every convolution and matrix product, the most sensitive first."""
     trials: tuple[Int8Trial, ...]

@@ -46,10 +46,9 @@ def mixed_section(models: Sequence[Model]) -> Section | None:
     mixed = model.mixed
     kept = ", ".join(f"`{name}`" for name in mixed.kept)
     text = (
-        f"Plain int8 lost more than allowed on {mixed.images} training images that calibration had not seen "
-        f"(seed {mixed.seed}). "
+        f"Plain int8 lost more than allowed on {mixed.images} validation images (seed {mixed.seed}). "
         + (f"So `{model.file}` keeps {len(mixed.kept)} layers in fp32: {kept}." if kept else _NO_CHOICE)
-        + " The images that prove the file played no part in the choice; training images flatter every file a little."
+        + " The images that prove the file played no part in the choice."
     )
     sensitive = tuple(
         (f"`{layer.name}`", layer.operator, f"{layer.error:.2g}", "fp32" if layer.name in mixed.kept else "int8")

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from fednas.export import (
     OrtRunner,
     choose_calibration_images,
     choose_float_layers,
+    held_out_images,
     onnx_from_module,
     take_census,
     tolerance_for,
@@ -31,7 +33,8 @@ Graphs = Callable[[str], Int8Graph]
 
 @pytest.fixture(scope="module")
 def images(trained: Trained) -> CalibrationImages:
-    return choose_calibration_images(trained.images, trained.labels, lambda raw: raw, count=64, hold_out=True)
+    chosen = choose_calibration_images(trained.images[:100], trained.labels[:100], lambda raw: raw, count=64)
+    return replace(chosen, held_out=held_out_images(trained.images[100:], trained.labels[100:], lambda raw: raw))
 
 
 @pytest.fixture(scope="module")
@@ -153,16 +156,10 @@ def test_the_same_images_give_the_same_choice(graphs: Graphs, images: Calibratio
     assert choose(graphs("tensorrt"), images, 0.03) == choose(graphs("tensorrt"), images, 0.03)
 
 
-def test_held_out_images_are_others_than_those_of_calibration(trained: Trained) -> None:
-    found = choose_calibration_images(trained.images, trained.labels, lambda raw: raw, count=64, hold_out=True)
-    assert found.held_out is not None
-    assert (len(found.inputs), len(found.held_out.inputs)) == (64, len(trained.images) - 64)
-    used = {image.tobytes() for image in found.inputs}
-    shared = [image for image in found.held_out.inputs if image.tobytes() in used]
-    assert len(shared) <= len(trained.images) - len({image.tobytes() for image in trained.images})
-
-
-def test_too_few_images_left_hold_nothing_out(trained: Trained) -> None:
-    few = trained.images[:100]
-    found = choose_calibration_images(few, trained.labels[:100], lambda raw: raw, count=64, hold_out=True)
-    assert found.held_out is None
+def test_held_out_images_are_at_most_two_thousand_and_at_least_64() -> None:
+    images, labels = np.arange(3000, dtype=np.float32).reshape(3000, 1, 1, 1), np.arange(3000)
+    found = held_out_images(images, labels, lambda raw: raw)
+    assert found is not None
+    assert len(found.inputs) == len(set(found.labels)) == 2000
+    np.testing.assert_array_equal(found.inputs.ravel(), found.labels)
+    assert held_out_images(images[:63], labels[:63], lambda raw: raw) is None

@@ -20,6 +20,7 @@ from fednas.export import (
     choose_float_layers,
     fold_preprocessing,
     fp16_from_onnx,
+    held_out_images,
     model_file_name,
     random_inputs,
 )
@@ -61,7 +62,7 @@ def calibration_images(
 ) -> CalibrationImages | None:
     """What lower precisions are calibrated on; None where only fp32 is asked for.
 
-    ``hold_out``: whether to keep other training images, on which layers can be chosen that stay in fp32.
+    ``hold_out``: whether validation images come along, on which layers can be chosen that stay in fp32.
 
     Raises `FednasError` where the training images cannot serve, or int8 is asked for without data.
     """
@@ -69,7 +70,11 @@ def calibration_images(
         return None
     if source.data is not None:
         train = source.data.train
-        return choose_calibration_images(train.images, train.labels, source.data.preprocessing.apply, hold_out=hold_out)
+        prepare, validation = source.data.preprocessing.apply, source.data.validation
+        chosen = choose_calibration_images(train.images, train.labels, prepare)
+        return replace(
+            chosen, held_out=held_out_images(validation.images, validation.labels, prepare) if hold_out else None
+        )
     if "int8" in precisions:
         raise FednasError(
             "int8 is calibrated on training images, and --data none gives none",
@@ -131,8 +136,7 @@ def _mixed(
     if job.max_accuracy_drop is None:
         return None, ()
     if calibration.held_out is None:
-        why = "calibration used all training images, so none is left to choose layers on that would stay in fp32"
-        return None, (f"Mixed int8: {why}; more training images would help.",)
+        return None, ("Mixed int8: there are too few validation images to choose layers on that would stay in fp32.",)
     mixed = choose_float_layers(graph, calibration.held_out, job.max_accuracy_drop)
     if mixed is None or mixed.kept:
         return mixed, ()
