@@ -67,6 +67,16 @@ class Search(Record, frozen=True, kw_only=True):
     """Relative distance between that bound and the fitness found; 0 when proven optimal."""
 
 
+class NextBetter(Record, frozen=True, kw_only=True):
+    """The first fitter network that raising one budget alone would allow."""
+
+    needs: float
+    """What the budget must be raised to, by the quantity that the search limited."""
+    needs_text: str
+    """The same for people, with enough digits to tell it from the budget."""
+    fitness: float
+
+
 class Budget(Record, frozen=True, kw_only=True):
     """One budget that was asked for, and what came of it."""
 
@@ -81,6 +91,8 @@ class Budget(Record, frozen=True, kw_only=True):
     basis: str
     """What the value rests on: ``measured``, ``predicted``, ``estimated`` or ``exact``."""
     verdict: Verdict
+    next_better: NextBetter | None = None
+    """Null: raising this budget alone brings nothing, or nothing was proven."""
 
 
 class Table(Record, frozen=True, kw_only=True):
@@ -106,9 +118,11 @@ class PredictedLatency(Record, frozen=True, kw_only=True):
     low_ms: float
     high_ms: float
     coverage: float
-    """Share of networks whose true latency the interval is meant to hold."""
+    """Share of networks whose true latency the interval is meant to hold; of public measurements for an estimate."""
     precision: Precision = "fp32"
     """What it was predicted for."""
+    modelled: float = 0.0
+    """Share of the latency from entries of the table that nobody measured: a fit filled them in."""
 
 
 class MeasuredLatency(Record, frozen=True, kw_only=True):
@@ -176,13 +190,15 @@ class Build(Record, frozen=True, kw_only=True):
     """UTC, ISO 8601."""
     tool_version: str
     versions: dict[str, str]
-    """Of python, torch, onnx, onnxruntime, numpy and the platform."""
+    """Of python, torch, onnx, onnxruntime, numpy, the platform, and of other runtimes that are installed."""
 
 
 def build_record() -> Build:
     """Date and versions of this very run."""
     packages = ("torch", "onnx", "onnxruntime", "numpy")
     versions = {package: installed_version(package) or "not installed" for package in packages}
+    converters = {package: installed_version(package) for package in ("openvino", "ncnn", "pnnx")}
+    versions |= {package: version for package, version in converters.items() if version is not None}
     return Build(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tool_version=installed_version("fednas-export") or "unknown",

@@ -5,13 +5,14 @@ OpenVINO's module reports its own import over the network; `import_openvino` kee
 
 import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fednas.common import FednasError, import_extra, read_bytes, replacing
+from fednas.common import FednasError, import_extra, read_bytes, write_atomic
 from fednas.export.evidence import Precision
 
 EXTRA = "openvino"
@@ -55,17 +56,11 @@ def openvino_from_onnx(onnx_path: Path, folder: Path, precision: Precision) -> t
     model = read_openvino_model(onnx_path)
     _name_by_position(model)
     xml, weights = folder / f"model.{precision}.xml", folder / f"model.{precision}.bin"
-    with replacing(xml) as scratch:
-        # OpenVINO insists on the suffix, and writes the weights beside it.
-        written = scratch.with_name(f"{scratch.name}.xml")
-        try:
-            openvino.save_model(model, str(written), compress_to_fp16=False)
-            with replacing(weights) as scratch_weights:
-                written.with_suffix(".bin").replace(scratch_weights)
-            written.replace(scratch)
-        finally:
-            written.unlink(missing_ok=True)
-            written.with_suffix(".bin").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="fednas-openvino-") as name:
+        written = Path(name) / "model.xml"
+        openvino.save_model(model, str(written), compress_to_fp16=False)
+        write_atomic(weights, written.with_suffix(".bin").read_bytes())
+        write_atomic(xml, written.read_bytes())
     return xml, weights
 
 
