@@ -162,8 +162,14 @@ def _budgets(budgets: Sequence[Budget]) -> Section:
         return Section("Budgets", (Paragraph("None was asked for."),))
     rows = tuple((b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis, b.verdict) for b in budgets)
     table = Table(("Quantity", "At most", "Value", "Basis", "Verdict"), rows)
+    steps = tuple(
+        f"{b.quantity}: the next fitter network (fitness {b.next_better.fitness:.6g}) needs {b.next_better.needs_text}."
+        for b in budgets
+        if b.next_better is not None
+    )
+    more = (Bullets(steps),) if steps else ()
     known = [budget for budget in budgets if budget.value is not None]
-    return Section("Budgets", (table, budget_bars(known)) if known else (table,))
+    return Section("Budgets", (table, *((budget_bars(known),) if known else ()), *more))
 
 
 def _quantity(budget: Budget, value: float | None) -> str:
@@ -186,7 +192,10 @@ def _latency(latency: Latency) -> Section:
         interval = f"{format_latency_ms(predicted.low_ms)} to {format_latency_ms(predicted.high_ms)}"
         label = "predicted from a measured table" if latency.kind == "measured" else "ESTIMATE, never measured"
         what = "" if predicted.precision == "fp32" else f"{predicted.precision}; "
-        note = f"{predicted.coverage:.0%} interval; {what}table {latency.table.name}"
+        held = "" if latency.kind == "measured" else " of public measurements of other devices"
+        filled = f"; {predicted.modelled:.0%} of it from modelled entries" if predicted.modelled else ""
+        name = f"table {latency.table.name}" if latency.kind == "measured" else latency.table.name
+        note = f"{predicted.coverage:.0%} interval{held}; {what}{name}{filled}"
         rows.append((label, format_latency_ms(predicted.latency_ms), interval, note))
     if latency.measured is not None:
         measured = latency.measured

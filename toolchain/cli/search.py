@@ -118,6 +118,7 @@ def search_document(answer: "SearchAnswer", devices: list[str]) -> dict[str, obj
         "params": answer.params,
         "weight_bytes": answer.weight_bytes,
         "latency_ms": latency,
+        "latency_kind": answer.predictions[0].kind if answer.predictions else None,
         "predictions": [
             {"device": name, **_prediction(p)} for name, p in zip(devices, answer.predictions, strict=True)
         ],
@@ -156,7 +157,8 @@ def search_text(answer: "SearchAnswer", kinds: Mapping[str, str]) -> str:
     ]
     for (device, kind), p in zip(kinds.items(), answer.predictions, strict=True):
         span = f"{format_latency_ms(p.low_ms)} to {format_latency_ms(p.high_ms)}"
-        rows.append((f"latency on {device}", f"{format_latency_ms(p.latency_ms)} ({kind}; {p.coverage:.0%}: {span})"))
+        what = f"{'estimated ' * (kind == 'estimate')}latency on {device}"
+        rows.append((what, f"{format_latency_ms(p.latency_ms)} ({p.label}; {p.coverage:.0%}: {span})"))
     rows += [(f"budget {use.quantity}", _use_text(use, answer.status)) for use in answer.limits]
     if answer.objective is not None and answer.objective != answer.fitness:
         rows.append(("objective", f"{answer.objective:.4f} (fitness less the weighted latency)"))
@@ -168,17 +170,14 @@ def search_text(answer: "SearchAnswer", kinds: Mapping[str, str]) -> str:
 
 def _use_text(use: "LimitUse", status: str) -> str:
     """How much of a budget is used, and what more of it would bring."""
-    from fednas.toolchain.search.request import format_quantity
+    from fednas.toolchain.search.request import format_beyond, format_quantity
 
     share = use.value / use.limit
     times = f"{share:.1%}" if share < 10 else f"{share:,.0f} times"  # a percentage of many digits says nothing
     text = f"{times} of {format_quantity(use.quantity, use.limit)}"
     if use.next_better is not None:
         more = use.next_better.value - use.limit
-        exact = use.quantity in ("macs", "params")
-        value = use.next_better.value
-        needed = f"{value:,.0f}" if exact else format_quantity(use.quantity, value)
-        needed += f" ({more / use.limit:+.2%})"
+        needed = f"{format_beyond(use.quantity, use.next_better.value, use.limit)} ({more / use.limit:+.2%})"
         return f"{text}; binds: the next better subnet (fitness {use.next_better.fitness:.4f}) needs {needed}"
     return f"{text}; does not bind" if status == "optimal" else text
 

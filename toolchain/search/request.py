@@ -258,10 +258,32 @@ def format_quantity(name: str, value: float) -> str:
     return format_bytes(value) if name.endswith("_bytes") else format_count(value)
 
 
+def format_beyond(name: str, value: float, limit: float) -> str:
+    """As `format_quantity`, with as many digits as it takes to tell ``value`` from the smaller ``limit``."""
+    if name.startswith("latency_ms"):
+        digits = next((n for n in range(3, 16) if float(f"{value:.{n}g}") > limit), 16)
+        return f"{value:.{max(digits, 4)}g} ms"
+    return f"{value:,.0f} B" if name.endswith("_bytes") else f"{value:,.0f}"
+
+
+def option_of(name: str) -> str:
+    """The option that limits a quantity, such as ``--max-latency`` for ``latency_ms[cpu]``."""
+    kind = name.partition("[")[0]
+    options = {"latency_ms": "--max-latency", "weight_bytes": "--max-size", "file_bytes": "--max-size"}
+    return options.get(kind, f"--max-{kind}")
+
+
+def _asked(use: LimitUse) -> str:
+    """The option with its value, and the device where there may be several."""
+    device = use.quantity.rstrip("]").partition("[")[2]
+    asked = f"{option_of(use.quantity)} {format_quantity(use.quantity, use.limit)}"
+    return f"{asked} on {device}" if device else asked
+
+
 def infeasible_message(answer: SearchAnswer) -> str:
     """One line that says what cannot be met and what could be."""
     parts = [
-        f"{use.quantity} <= {format_quantity(use.quantity, use.limit)} cannot be met: the smallest reachable value"
+        f"{_asked(use)} cannot be met: the smallest reachable value"
         f"{' within the other limits' if use.clashes else ''}"
         f" is {format_quantity(use.quantity, use.smallest_reachable)} ({use.smallest_reachable:.6g})"
         for use in answer.limits

@@ -159,7 +159,7 @@ def _answer(job: ShipJob, source: Source, profile: DeviceProfile, speed: Speed) 
         given = _read_architecture(source, job.architecture)
         return describe(source.space, given, [speed.model], "network", "given", None, None, 0.0, ())
     stored = stored_precision(job.judged_precision, profile)
-    answer = answer_search(source.space, job.budgets, [speed.model], precision=stored)
+    answer = answer_search(source.space, job.budgets, [speed.model], precision=stored, explain=True)
     if answer.status == "infeasible":
         raise FednasError(f"{profile.name}: {infeasible_message(answer)}", hint="raise the budget")
     return answer

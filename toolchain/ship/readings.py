@@ -4,12 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fednas.common import Progress, format_latency_ms
-from fednas.export import Budget, Latency, MeasuredLatency, OnnxFile, Precision, PredictedLatency, Table, tolerance_for
+from fednas.export import (
+    Budget,
+    Latency,
+    MeasuredLatency,
+    NextBetter,
+    OnnxFile,
+    Precision,
+    PredictedLatency,
+    Table,
+    tolerance_for,
+)
 from fednas.export.manifest import verdict_of
 from fednas.latency_tables import LatencyModel, Machine, MeasuredLatencyModel
 from fednas.profiles import DeviceProfile
-from fednas.toolchain.search.request import Budgets, SearchAnswer
+from fednas.toolchain.search.request import Budgets, LimitUse, SearchAnswer, format_beyond, option_of
 from fednas.toolchain.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -104,6 +116,7 @@ def latency_record(answer: SearchAnswer, model: LatencyModel, reading: Reading) 
         high_ms=forecast.high_ms,
         coverage=forecast.coverage,
         precision=_known_precision(model),
+        modelled=forecast.modelled,
     )
     return Latency(table=table, predicted=predicted, measured=reading.measured, not_measured_because=reading.why_not)
 
@@ -131,9 +144,11 @@ def budget_records(
     precision: Precision,
 ) -> tuple[Budget, ...]:
     """One record a budget, with the verdict that its interval allows; all of them of one precision's file."""
+    steps = {option_of(use.quantity): _next_better(use) for use in answer.limits}
     records = []
     if budgets.latency_ms is not None:
-        records.append(_latency_budget(budgets.latency_ms, answer, model, reading, precision))
+        record = _latency_budget(budgets.latency_ms, answer, model, reading, precision)
+        records.append(msgspec.structs.replace(record, next_better=steps.get("--max-latency")))
     for quantity, unit, limit, value in (
         ("macs", "", budgets.macs, answer.macs),
         ("params", "", budgets.params, answer.params),
@@ -142,9 +157,25 @@ def budget_records(
         if limit is not None:
             verdict = verdict_of(value, value, limit)
             records.append(
-                Budget(quantity=quantity, unit=unit, limit=limit, value=value, basis="exact", verdict=verdict)
+                Budget(
+                    quantity=quantity,
+                    unit=unit,
+                    limit=limit,
+                    value=value,
+                    basis="exact",
+                    verdict=verdict,
+                    next_better=steps.get(f"--max-{quantity}"),
+                )
             )
     return tuple(records)
+
+
+def _next_better(use: LimitUse) -> NextBetter | None:
+    step = use.next_better
+    if step is None:
+        return None
+    text = format_beyond(use.quantity, step.value, use.limit)
+    return NextBetter(needs=step.value, needs_text=text, fitness=step.fitness)
 
 
 def _latency_budget(

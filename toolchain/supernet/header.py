@@ -71,13 +71,30 @@ def read_metadata(path: Path) -> dict[str, str]:
     except FileNotFoundError as err:
         raise FednasError(f"supernet {path} does not exist", hint="check the path") from err
     except (OSError, struct.error, msgspec.MsgspecError, LookupError, TypeError, ValueError) as err:
-        raise not_a_supernet(path, str(err)) from err
+        raise _looks_like(path) or not_a_supernet(path, str(err)) from err
     if 8 + length + end != size:
         raise FednasError(
             f"supernet {path} is truncated or damaged: it has {size} bytes, its header promises {8 + length + end}",
             hint="copy it again",
         )
     return metadata
+
+
+def _looks_like(path: Path) -> FednasError | None:
+    """What the file seems to be, where its first bytes say it."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(16)
+    except OSError:
+        return None
+    if not start:
+        return FednasError(f"supernet {path} is empty (0 bytes)", hint="copy it again")
+    if start.startswith(b"PK"):
+        return FednasError(f"{path} is a zip file, as torch checkpoints are", hint="rename it to .pt if it is one")
+    # A header of safetensors begins right after its length.
+    if start[8:9] == b"{":
+        return FednasError(f"supernet {path} is truncated within its header", hint="copy it again")
+    return None
 
 
 def not_a_supernet(path: Path, reason: str) -> FednasError:

@@ -78,10 +78,7 @@ def read_torch_file(path: Path) -> Any:
     except FileNotFoundError as err:
         raise FednasError(f"supernet {path} does not exist", hint="check the path") from err
     except zipfile.BadZipFile as err:
-        raise FednasError(
-            f"checkpoint {path} is truncated or not a torch checkpoint ({err})",
-            hint="copy it again; files of torch before 1.6 must be saved anew",
-        ) from err
+        raise _no_zip(path, err) from err
     except _RefusedError as err:
         raise FednasError(
             f"checkpoint {path} asks for {err}, which is not data; nothing in it was executed",
@@ -89,6 +86,23 @@ def read_torch_file(path: Path) -> Any:
         ) from err
     except (OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RuntimeError) as err:
         raise FednasError(f"checkpoint {path} is damaged ({err})".replace("\n", " "), hint="copy it again") from err
+
+
+def _no_zip(path: Path, err: Exception) -> FednasError:
+    """What to do about a file that is no zip archive, by its first bytes."""
+    start = path.read_bytes()[:16]
+    if not start:
+        return FednasError(f"checkpoint {path} is empty (0 bytes)", hint="copy it again")
+    if start.startswith(b"PK"):
+        return FednasError(f"checkpoint {path} is truncated or damaged ({err})", hint="copy it again")
+    if start[8:9] == b"{":
+        return FednasError(f"{path} is a safetensors file, not a torch checkpoint", hint="rename it to .safetensors")
+    if start.startswith(b"\x80"):
+        return FednasError(
+            f"checkpoint {path} is a bare pickle, as torch before 1.6 wrote it; pickles are never executed here",
+            hint="load it in the torch that wrote it and save it with torch 1.6 or newer",
+        )
+    return FednasError(f"{path} is not a torch checkpoint ({err})", hint="give the .pt file that torch.save wrote")
 
 
 class _Reader:

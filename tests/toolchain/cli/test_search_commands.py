@@ -38,14 +38,14 @@ def test_an_infeasible_search_names_the_smallest_value_and_the_network() -> None
     assert found["status"] == "infeasible"
     assert found["limits"][0]["smallest_reachable"] == 515040
     assert found["limits"][0]["reached_by"]["d"] == [0, 0, 0, 0]
-    assert "macs <= 300k cannot be met: the smallest reachable value is 515k (515040)" in result.stderr
+    assert "--max-macs 300k cannot be met: the smallest reachable value is 515k (515040)" in result.stderr
     assert "raise the budget" in result.stderr
 
 
 def test_limits_that_are_only_infeasible_together_are_answered_together() -> None:
     result = run("search", "--max-macs", "516k", "--max-params", "37k", "--json")
     assert result.exit_code == 1
-    assert "params <= 37k cannot be met: the smallest reachable value is 37.8k (37762)" in result.stderr
+    assert "--max-params 37k cannot be met: the smallest reachable value is 37.8k (37762)" in result.stderr
 
 
 def test_a_latency_budget_on_two_devices_holds_on_both() -> None:
@@ -240,6 +240,6 @@ def test_bad_options_of_a_search_are_one_line(arguments: list[str], message: str
 
 def test_limits_that_each_alone_cannot_be_met_are_named_alone() -> None:
     result = run("search", "--max-macs", "516k", "--max-params", "37k", "--max-size", "100kB")
-    assert "params <= 37k cannot be met: the smallest reachable value is 37.8k (37762)" in result.stderr
-    assert "weight_bytes <= 100 kB cannot be met: the smallest reachable value is 150 kB (149608)" in result.stderr
+    assert "--max-params 37k cannot be met: the smallest reachable value is 37.8k (37762)" in result.stderr
+    assert "--max-size 100 kB cannot be met: the smallest reachable value is 150 kB (149608)" in result.stderr
     assert "macs" not in result.stderr
