@@ -367,7 +367,8 @@ def test_a_run_killed_here_goes_on_there_and_is_taken_up(bench: Bench, board: An
     bench.kit(rounds=30, pause=0.1)
     driver = bench.folder / "driver.py"
     driver.write_text(DRIVER.format(folder=str(bench.folder), space=tiny_space))
-    process = subprocess.Popen([sys.executable, str(driver)])
+    # What a killed process leaves in the temporary folder goes away with the test's.
+    process = subprocess.Popen([sys.executable, str(driver)], env=os.environ | {"TMPDIR": str(bench.folder)})
     wait_for(lambda: readings_on(board) > 2)
     with pytest.raises(FednasError, match=r"another run holds .*table.json.board"):
         bench.collect(resume=True, kit=no_kit)

@@ -84,7 +84,7 @@ def test_an_unfit_board_ends_with_5_and_its_results_are_kept(
 
 def test_ctrl_c_in_the_terminal_leaves_a_run_that_is_resumed(board: Any, words: list[object], tmp_path: Path) -> None:
     out = tmp_path / "table.json"
-    words[words.index("--seconds") + 1] = 5
+    words[words.index("--seconds") + 1] = 3
     over = ["--over", "ssh://board", "--out", str(out)]
     command = [sys.executable, "-c", "from fednas.toolchain.entry import main; main()", *map(str, words), *over]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
