@@ -139,7 +139,7 @@ def run_plan(space: SearchSpace, name: str, seconds: float, held_out: int, work:
     (work / f"{name}-{seconds:g}.latency.json").write_text(table.to_json())
     report = table.report
     assert report is not None
-    for remark in analysis.remarks():
+    for remark in table.session.remarks:
         print(f"{name}: the machine was not fit to measure: {remark}")
     row = Row(
         plan=f"{name}, {seconds:g} s",
