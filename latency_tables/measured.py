@@ -41,6 +41,7 @@ class MeasuredLatencyModel:
         """``name`` and ``sha256`` identify the file that the table was read from, if any."""
         self.table = table
         self._prices = {e.spec: contribution_ms(e.spec, e.median_ms, table.calibration) for e in table.entries}
+        self._not_measured = {entry.spec for entry in table.entries if entry.origin != "measured"}
         self._identity = ModelIdentity(
             name=name or f"{table.device} of {table.date}",
             device=table.device,
@@ -76,12 +77,14 @@ class MeasuredLatencyModel:
                 hint="profile the device again: calibration and held-out networks are part of it",
             )
         latency_ms = self.additive_terms(specs).total_ms
+        modelled_ms = sum(self._prices[spec] for spec in specs if spec in self._not_measured)
         return LatencyPrediction(
             latency_ms=latency_ms,
             low_ms=latency_ms / interval.factor,
             high_ms=latency_ms * interval.factor,
             coverage=interval.coverage,
             kind="measured",
+            modelled=modelled_ms / latency_ms,
         )
 
 

@@ -53,6 +53,22 @@ class LatencyPrediction:
     coverage: float
     """Between 0 and 1."""
     kind: ModelKind
+    modelled: float = 0.0
+    """Share of the latency that comes from entries that nobody measured: a fit filled them in."""
+
+    @property
+    def holds(self) -> str:
+        """What the interval is meant to hold, in words."""
+        whose = "networks" if self.kind == "measured" else "public measurements of other devices"
+        return f"{self.coverage:.0%} of {whose}"
+
+    @property
+    def label(self) -> str:
+        """On what grounds the latency is said, in words."""
+        if self.kind == "estimate":
+            return "estimate"
+        modelled = f", {self.modelled:.0%} of it from modelled entries" if self.modelled else ""
+        return f"predicted{modelled}"
 
 
 class LatencyModel(Protocol):

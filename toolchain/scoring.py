@@ -4,11 +4,11 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fednas.common import FednasError, read_text
-from fednas.latency_tables import LatencyModel
+from fednas.latency_tables import LatencyModel, LatencyPrediction
 from fednas.toolchain.space import Accounting, Architecture, SearchSpace, blocks_of
 from fednas.toolchain.space.cost import population_cost
 from fednas.toolchain.space.fitness import population_fitness
@@ -31,8 +31,12 @@ class Score:
     latency_high_ms: float | None = None
     coverage: float | None = None
     """Share of networks that the latency interval holds; None without a latency model."""
+    latency_kind: str | None = None
+    """``measured``: by a table measured on the device; ``estimate``: from its datasheet."""
+    modelled: float | None = None
+    """Share of the latency from entries that nobody measured."""
 
-    def as_document(self) -> dict[str, float | int]:
+    def as_document(self) -> dict[str, float | int | str]:
         """For JSON; latencies are left out where none was predicted."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
@@ -46,28 +50,29 @@ def score_rows(
     terms = population_fitness(space, population, None, accounting)
     scores = []
     for row, arch in enumerate(archs):
-        latency = {}
-        if model is not None:
-            predicted = model.predict(blocks_of(space, arch))
-            latency = {
-                "latency_ms": predicted.latency_ms,
-                "latency_low_ms": predicted.low_ms,
-                "latency_high_ms": predicted.high_ms,
-                "coverage": predicted.coverage,
-            }
-        scores.append(
-            Score(
-                macs=int(macs[row]),
-                params=int(params[row]),
-                fitness=float(terms.fitness[row]),
-                entropy=float(terms.entropy[row]),
-                effectiveness=float(terms.effectiveness[row]),
-                depth_penalty=float(terms.depth_penalty[row]),
-                channel_penalty=float(terms.channel_penalty[row]),
-                **latency,
-            )
+        score = Score(
+            macs=int(macs[row]),
+            params=int(params[row]),
+            fitness=float(terms.fitness[row]),
+            entropy=float(terms.entropy[row]),
+            effectiveness=float(terms.effectiveness[row]),
+            depth_penalty=float(terms.depth_penalty[row]),
+            channel_penalty=float(terms.channel_penalty[row]),
         )
+        scores.append(score if model is None else _with_latency(score, model.predict(blocks_of(space, arch))))
     return scores
+
+
+def _with_latency(score: Score, predicted: LatencyPrediction) -> Score:
+    return replace(
+        score,
+        latency_ms=predicted.latency_ms,
+        latency_low_ms=predicted.low_ms,
+        latency_high_ms=predicted.high_ms,
+        coverage=predicted.coverage,
+        latency_kind=predicted.kind,
+        modelled=predicted.modelled,
+    )
 
 
 LOGGED_COLUMNS = {

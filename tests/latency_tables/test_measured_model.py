@@ -69,6 +69,15 @@ def test_unknown_blocks_are_named_and_never_priced_as_zero() -> None:
         model.additive_terms(many)
 
 
+def test_a_prediction_says_how_much_of_it_was_measured_by_nobody() -> None:
+    modelled = entry(BODY, 2.0, origin="modelled", samples=0)
+    found = MeasuredLatencyModel(make_table(entry(STEM, 1.0), modelled, entry(HEAD, 3.0))).predict(NETWORK)
+    assert found.modelled == pytest.approx(1 / 3)  # 2 of 6 ms
+    assert (found.label, found.holds) == ("predicted, 33% of it from modelled entries", "90% of networks")
+    measured = MeasuredLatencyModel(make_table()).predict(NETWORK)
+    assert (measured.modelled, measured.label) == (0.0, "predicted")
+
+
 def test_a_table_without_an_error_of_its_own_does_not_predict() -> None:
     with pytest.raises(FednasError, match="holds no error of its own"):
         MeasuredLatencyModel(make_table(interval=None)).predict(NETWORK)

@@ -30,5 +30,6 @@ def architecture_readings(subject: ArchitectureSubject, budget: Budget, profiles
         predicted = model.predict(blocks)
         reading = Reading(value=predicted.latency_ms, low=predicted.low_ms, high=predicted.high_ms)
         basis = "predicted" if predicted.kind == "measured" else "estimated"
-        readings[LATENCY.name] = Known(reading, basis, f"{predicted.coverage:.0%} of networks")
+        modelled = f"; {predicted.modelled:.0%} of it from modelled entries" if predicted.modelled else ""
+        readings[LATENCY.name] = Known(reading, basis, f"{predicted.holds}{modelled}")
     return Readings(readings)

@@ -73,8 +73,10 @@ def _predicted(latency: "Latency") -> Known | Missing:
     if predicted is None or table is None:
         return Missing("predicted", "the folder was exported without a latency prediction")
     reading = _reading("latency", predicted.latency_ms, predicted.low_ms, predicted.high_ms)
-    basis = "predicted" if table.kind == "measured" else "estimated"
-    return Known(reading, basis, f"{predicted.coverage:.0%} of networks")
+    if table.kind == "estimate":
+        return Known(reading, "estimated", f"{predicted.coverage:.0%} of public measurements of other devices")
+    modelled = f"; {predicted.modelled:.0%} of it from modelled entries" if predicted.modelled else ""
+    return Known(reading, "predicted", f"{predicted.coverage:.0%} of networks{modelled}")
 
 
 def _accuracy(model: "Model") -> Known | Missing:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,10 +16,11 @@ from fednas.toolchain.cli.options import (
     SupernetOption,
     TableOption,
 )
-from fednas.toolchain.cli.output import emit, table, warn
+from fednas.toolchain.cli.output import WIDTH, emit, table, warn
 from fednas.toolchain.cli.parsing import accounting_from, space_from
 
 if TYPE_CHECKING:
+    from fednas.latency_tables import LatencyModel
     from fednas.toolchain.scoring import Disagreement, Score
 
 
@@ -52,17 +54,29 @@ def score(
     cells = [[i, *_cells(row)] for i, row in enumerate(rows)]
     footer = ""
     if model is not None:
-        headers += ["latency", "from", "to"]
+        headers += ["estimate" if model.identity.kind == "estimate" else "latency", "from", "to"]
         for line, row in zip(cells, rows, strict=True):
             latencies = (row.latency_ms, row.latency_low_ms, row.latency_high_ms)
             line += [format_latency_ms(value) for value in latencies if value is not None]
-        identity = model.identity
-        share = "" if rows[0].coverage is None else f"; the interval holds {rows[0].coverage:.0%} of networks"
-        footer = f"\n\nLatency on {identity.device}: {identity.kind} ({identity.name}){share}."
+        footer = f"\n\n{_grounds(model, rows)}"
     documents = [row.as_document() | _logged_document([w for w in wrong if w.row == i]) for i, row in enumerate(rows)]
     emit(documents, table(cells, headers, align=["right"] * len(headers)) + footer)
     if wrong:
         warn(_disagreement_text(archs, len(rows), wrong, chosen_accounting))
+
+
+def _grounds(model: "LatencyModel", rows: "Sequence[Score]") -> str:
+    """Where the latencies come from, and what their intervals hold."""
+    identity, share = model.identity, rows[0].coverage if rows else None
+    if identity.kind == "estimate":
+        held = "" if share is None else f"; the interval held {share:.0%} of public measurements of other devices"
+        text = f"Latency on {identity.device} is an ESTIMATE from its datasheet, measured by nobody{held}."
+    else:
+        held = "" if share is None else f"; the interval holds {share:.0%} of networks"
+        modelled = max((row.modelled or 0.0 for row in rows), default=0.0)
+        filled = f"; up to {modelled:.0%} of a latency comes from modelled entries" if modelled else ""
+        text = f"Latency on {identity.device} is predicted by the measured table {identity.name}{filled}{held}."
+    return fill(text, WIDTH)
 
 
 def _logged_document(wrong: "Sequence[Disagreement]") -> dict[str, object]:

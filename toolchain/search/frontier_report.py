@@ -66,14 +66,14 @@ def frontier_csv(frontiers: Sequence[Frontier]) -> str:
     latency = frontiers[0].axis == "latency_ms"
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, "latency_ms", "device"] if latency else COLUMNS)
+    writer.writerow([*COLUMNS, "latency_ms", "device", "latency_kind"] if latency else COLUMNS)
     for frontier in frontiers:
         for point in frontier.points:
             row = point.row
             arch = row.architecture
             genes = [json.dumps(list(part)) for part in (arch.d, arch.e, arch.w_indices)]
             cells = [row.macs, row.params, row.fitness, row.effectiveness, row.entropy, *genes]
-            writer.writerow([*cells, point.value, frontier.device] if latency else cells)
+            writer.writerow([*cells, point.value, frontier.device, frontier.kind] if latency else cells)
     return text.getvalue()
 
 

@@ -110,7 +110,11 @@ def test_cache_spans_the_space_and_score_agrees_with_it(tmp_path: Path) -> None:
     assert [s["macs"] for s in scores] == macs
     assert [s["fitness"] for s in scores] == [float(row["fitness_score"]) for row in rows]
     keys = {"macs", "params", "fitness", "entropy", "effectiveness", "depth_penalty", "channel_penalty"}
-    assert set(scores[0]) == keys | {"latency_ms", "latency_low_ms", "latency_high_ms", "coverage"}
+    latency = {"latency_ms", "latency_low_ms", "latency_high_ms", "coverage", "latency_kind", "modelled"}
+    assert set(scores[0]) == keys | latency
+    assert {(s["latency_kind"], s["modelled"]) for s in scores} == {("estimate", 0.0)}
+    text = " ".join(run("score", "--archs", str(out), "--device", "jetson").stdout.split())
+    assert "is an ESTIMATE from its datasheet, measured by nobody; the interval held 80% of public" in text
 
 
 def test_making_a_cache_twice_gives_the_same_file(tmp_path: Path) -> None:
