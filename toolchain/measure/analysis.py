@@ -155,7 +155,7 @@ class Analysis:
             load_s=_rounded(conditions.load_s),
             timer_share=_rounded(conditions.timer_share),
             stops=conditions.stops,
-            outliers=outliers(self._corrected, len(collected.job.plan.candidates)),
+            outliers=outliers(self._corrected),
             others_cores=_rounded(conditions.usage.others_cores),
             stolen=_rounded(conditions.usage.stolen),
             throttled=_rounded(conditions.usage.throttled),

@@ -8,6 +8,8 @@ log reading = level of the candidate + speed of the moment, by medians (Tukey's 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fednas.toolchain.measure.grouped import medians_by
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -71,21 +73,10 @@ def _drift(candidate: "Array", logs: "Array") -> "Array":
 
     drift = np.zeros_like(logs)
     for _ in range(SWEEPS):
-        levels = _medians(candidate, logs - drift)
+        levels = medians_by(candidate, logs - drift)
         drift = _sliding_median(logs - levels[candidate])
         drift -= np.median(drift)
     return drift
-
-
-def _medians(candidate: "Array", values: "Array") -> "Array":
-    import numpy as np
-
-    order = np.argsort(candidate, kind="stable")
-    found, starts = np.unique(candidate[order], return_index=True)
-    levels: Array = np.zeros(int(candidate.max()) + 1)
-    for index, part in zip(found, np.split(values[order], starts[1:]), strict=True):
-        levels[index] = np.median(part)
-    return levels
 
 
 def _sliding_median(values: "Array") -> "Array":

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fednas.toolchain.measure.drift import Corrected, take_drift_out
+from fednas.toolchain.measure.grouped import medians_by, quantiles_by, ranks_within
 from fednas.toolchain.measure.journal import Reading
 from fednas.toolchain.measure.rounds import LEAST_ROUNDS
 
 if TYPE_CHECKING:
     import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
 
 OUTLIER = 14.8
 """Modified z score from which a reading is called an outlier."""
@@ -44,35 +47,37 @@ def levels_of(corrected: Corrected, candidates: int) -> list[Level]:
     """One level a candidate, in their order."""
     import numpy as np
 
-    order = np.argsort(corrected.candidate, kind="stable")
-    borders = np.searchsorted(corrected.candidate[order], np.arange(1, candidates))
-    return [_level(part) for part in np.split(corrected.latency_ms[order], borders)]
+    candidate, latency_ms = corrected.candidate, corrected.latency_ms
+    p10, median, p90 = quantiles_by(candidate, latency_ms, (0.1, 0.5, 0.9))
+    samples = np.bincount(candidate)
+    spread = _standard_error(_mad(candidate, latency_ms, median), samples) / median
+    odd = ranks_within(candidate) % 2 == 1
+    even, odd = (medians_by(candidate[half], latency_ms[half], groups=candidates) for half in (~odd, odd))
+    rows = np.column_stack([median, p10, p90, spread, even / odd]).tolist()
+    return [
+        Level(median_ms=row[0], p10_ms=row[1], p90_ms=row[2], samples=int(count), spread=row[3], even_over_odd=row[4])
+        for row, count in zip(rows[:candidates], samples, strict=True)
+    ]
 
 
-def outliers(corrected: Corrected, candidates: int) -> int:
+def outliers(corrected: Corrected) -> int:
     """Readings that lie more than ten standard deviations from their candidate's median; they are counted, not dropped.
 
     By the modified z score of Iglewicz and Hoaglin (1993), 0.6745 |x - median| / MAD, against hyperfine's 14.8.
     """
     import numpy as np
 
-    order = np.argsort(corrected.candidate, kind="stable")
-    borders = np.searchsorted(corrected.candidate[order], np.arange(1, candidates))
-    parts = np.split(corrected.latency_ms[order], borders)
-    return sum(int(np.sum(_distance(part) > OUTLIER * _mad(part))) for part in parts)
+    candidate, latency_ms = corrected.candidate, corrected.latency_ms
+    median = medians_by(candidate, latency_ms)
+    distance = 0.6745 * np.abs(latency_ms - median[candidate])
+    return int(np.sum(distance > OUTLIER * _mad(candidate, latency_ms, median)[candidate]))
 
 
-def _distance(readings: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+def _mad(candidate: "Array", latency_ms: "Array", median: "Array") -> "Array":
+    """Median absolute deviation of each candidate's readings."""
     import numpy as np
 
-    result: np.ndarray[Any, Any] = 0.6745 * np.abs(readings - np.median(readings))
-    return result
-
-
-def _mad(readings: "np.ndarray[Any, Any]") -> float:
-    import numpy as np
-
-    return float(np.median(np.abs(readings - np.median(readings))))
+    return medians_by(candidate, np.abs(latency_ms - median[candidate]))
 
 
 def _usable(readings: Sequence[Reading], candidates: int) -> Sequence[Reading]:
@@ -86,22 +91,9 @@ def _usable(readings: Sequence[Reading], candidates: int) -> Sequence[Reading]:
     return clean if all(counts[index] >= LEAST_ROUNDS for index in range(candidates)) else readings
 
 
-def _level(readings: "np.ndarray[Any, Any]") -> Level:
-    import numpy as np
-
-    p10, median, p90 = (float(value) for value in np.quantile(readings, (0.1, 0.5, 0.9)))
-    return Level(
-        median_ms=median,
-        p10_ms=p10,
-        p90_ms=p90,
-        samples=len(readings),
-        spread=_standard_error(readings) / median,
-        even_over_odd=float(np.median(readings[::2]) / np.median(readings[1::2])),
-    )
-
-
-def _standard_error(readings: "np.ndarray[Any, Any]") -> float:
+def _standard_error(mad: "Array", samples: "Array") -> "Array":
     """Of the median, from the median absolute deviation (exact for normal readings)."""
     import numpy as np
 
-    return float(1.2533 * 1.4826 * _mad(readings) / np.sqrt(len(readings)))
+    result: Array = 1.2533 * 1.4826 * mad / np.sqrt(samples)
+    return result
