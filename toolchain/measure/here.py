@@ -1,22 +1,50 @@
 """Is this machine the device that is to be measured?"""
 
+import re
+
 from fednas.common import FednasError
+from fednas.export.board.cudart import gpu_name
 from fednas.profiles import LOCAL, DeviceProfile, this_machine
 
 
-def require_this_machine(device: DeviceProfile) -> None:
+def require_this_machine(device: DeviceProfile, *, on_gpu: bool = False) -> None:
     """Raise `FednasError` unless readings taken here are readings of ``device``.
 
-    A user's own profile of a CPU device is believed; a built-in one must show in the machine's description.
+    A user's own profile is believed; a built-in one must show in the description of the machine or of its GPU.
+
+    Args:
+        device: what the readings are to be of.
+        on_gpu: whether they are taken on this machine's GPU.
     """
+    if on_gpu:
+        _require_gpu(device)
+        return
     if device.name == LOCAL:
         return
-    if device.processor != "cpu" or device.runtime != "onnxruntime":
+    if device.processor != "cpu":
         raise FednasError(
             f"{device.name} runs {device.runtime} on its {device.processor}, which cannot be measured on this machine",
             hint="commands that search price it by an estimate from its datasheet; --over ssh://user@host measures it",
         )
     require_model(device, this_machine().model, where="this machine")
+
+
+def _require_gpu(device: DeviceProfile) -> None:
+    if device.processor != "gpu":
+        raise FednasError(
+            f"{device.name} is no GPU", hint="give the --device of the GPU, or a runtime of the processor"
+        )
+    name = gpu_name()
+    if name is None:
+        raise FednasError(f"no NVIDIA GPU answers here, so this is not {device.name}", hint="run it where the GPU is")
+    doubt = doubt_about_board(device, this_machine().model)
+    # Whole words: an L40 is no L4.
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    if device.origin == "built-in" and device.name.startswith("nvidia-") and _model_words(device) not in words:
+        doubt = f"its GPU is {name!r}, not {device.title}"
+    if doubt:
+        hint = "give the right --device; a GPU that is not built in needs a profile of its own (docs/devices.md)"
+        raise FednasError(f"this machine is not {device.name}: {doubt}", hint=hint)
 
 
 def require_model(device: DeviceProfile, model: str, *, where: str) -> None:
@@ -62,4 +90,4 @@ def is_this_machine(device: DeviceProfile) -> bool:
 
 def _model_words(device: DeviceProfile) -> str:
     """How the machine calls itself, such as ``n100`` or ``raspberry pi 5``."""
-    return device.name.removeprefix("intel-").replace("-", " ").lower()
+    return device.name.removeprefix("intel-").removeprefix("nvidia-").replace("-", " ").lower()

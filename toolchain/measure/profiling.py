@@ -11,6 +11,7 @@ from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.local import collect_here
 from fednas.toolchain.measure.plan import plan_for
 from fednas.toolchain.measure.rounds import ReportProgress
+from fednas.toolchain.measure.runtimes import find_runtime
 from fednas.toolchain.space import SearchSpace
 
 
@@ -41,7 +42,10 @@ def profile_space(
     Raises `FednasError` for a device that is not this machine, a plan that does not exist, partial results of
     another job, and, with exit code 5, a machine that is not fit to measure.
     """
-    require_this_machine(device)
+    timing = find_runtime(runtime)
+    require_this_machine(device, on_gpu=timing.on_gpu)
+    if timing.networks_only and plan != "network":
+        raise FednasError(f"{runtime} times whole networks only, not single blocks", hint="use --plan network")
     job = MeasuringJob(
         device=device.name,
         plan=plan_for(plan, space, seed=seed, seconds=seconds, batch=batch),
