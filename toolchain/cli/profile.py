@@ -15,8 +15,8 @@ from fednas.toolchain.cli.table import findings_text, summary_text
 
 if TYPE_CHECKING:
     from fednas.latency_tables import LatencyTable
+    from fednas.profiles import DeviceProfile
 
-_RUNTIMES = ("onnxruntime", "tensorrt", "trtexec")
 _PLANS = ("exhaustive", "sparse", "network")
 profile_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, no_args_is_help=False)
 
@@ -30,7 +30,7 @@ def profile(
     space: SpaceOption = None,
     supernet: SupernetOption = None,
     runtime: Annotated[
-        str | None, typer.Option(help="Runtime to measure with: onnxruntime; in a kit also tensorrt or trtexec.")
+        str | None, typer.Option(help="Runtime to measure with, one that `doctor` lists; default onnxruntime.")
     ] = None,
     precision: Annotated[str, typer.Option(help="Precision to measure: fp32.")] = "fp32",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
@@ -109,8 +109,10 @@ def profile(
         return
     if board_python is not None:
         raise FednasError("--board-python is given, but no board over ssh", hint="leave it out")
-    _check_built(runtime or "onnxruntime", precision, plan)
+    _check_built(precision, plan)
     target = find_profile(device, profiles)
+    if runtime is not None and runtime != "onnxruntime":
+        _check_runtime(runtime, target)
     measured_space = space_from(space, supernet)
     # Heavy from here on: the checks above answer at once.
     from fednas.latency_tables import readings_path, save_table
@@ -133,6 +135,7 @@ def profile(
                 measured_space,
                 target,
                 plan=plan,
+                runtime=runtime or "onnxruntime",
                 threads=threads,
                 batch=batch,
                 seconds=seconds,
@@ -190,17 +193,24 @@ def _given(options: Mapping[str, bool]) -> list[str]:
     return [option for option, given in options.items() if given]
 
 
-def _check_built(runtime: str, precision: str, plan: str) -> None:
+def _check_runtime(name: str, device: "DeviceProfile") -> None:
+    """Raise `FednasError` unless this runtime can time models of the device here."""
+    from fednas.toolchain.measure.runtimes import find_runtime
+
+    runtime = find_runtime(name)
+    if runtime.on_gpu != (device.processor == "gpu"):
+        raise FednasError(
+            f"--runtime {name} runs on {'a GPU' if runtime.on_gpu else 'the processor'}, and {device.name} is not one",
+            hint="give the device that it runs on",
+        )
+    runtime.require()
+
+
+def _check_built(precision: str, plan: str) -> None:
     """Raise `FednasError` for option values that do not exist, and for those that are not built yet."""
-    if runtime not in _RUNTIMES:
-        raise unknown_name("runtime", runtime, _RUNTIMES)
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     if plan not in _PLANS:
         raise unknown_name("plan", plan, _PLANS)
-    for option, value, built in (
-        ("--runtime", runtime, "onnxruntime"),
-        ("--precision", precision, "fp32"),
-    ):
-        if value != built:
-            raise FednasError(f"profile {option} {value} is not built yet", hint=f"only {built} is")
+    if precision != "fp32":
+        raise FednasError(f"profile --precision {precision} is not built yet", hint="only fp32 is")
