@@ -113,6 +113,7 @@ class _Graph:
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="fednas-export")
         model.graph.initializer.extend(self.weights)
+        self.weights.clear()  # the largest networks have hundreds of megabytes of them
         return bytes(model.SerializeToString())
 
 
