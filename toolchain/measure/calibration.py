@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from fednas.latency_tables import (
     BlockSpec,
@@ -15,9 +14,7 @@ from fednas.latency_tables import (
     contribution_ms,
 )
 from fednas.toolchain.measure.plan import Specs
-
-if TYPE_CHECKING:
-    import numpy as np
+from fednas.toolchain.measure.ranks import kendall_tau
 
 COVERAGE = 0.9
 """Share of networks that a prediction's interval is made to hold."""
@@ -104,7 +101,7 @@ def report_of(
         mape=float(relative.mean()),
         within_5=float((relative <= 0.05).mean()),
         within_10=float((relative <= 0.10).mean()),
-        kendall_tau=_kendall_tau(predicted, measured),
+        kendall_tau=kendall_tau(predicted, measured),
         interval_coverage=_coverage_without_itself(left_out, list(np.log(predicted / measured))),
         repeatability_mape=repeatability,
     )
@@ -128,10 +125,3 @@ def _features(specs: Specs, medians_ms: Mapping[BlockSpec, float]) -> tuple[floa
         -float(sum(map(border_numbers, specs))),
         float(sum(spec.weights for spec in specs)),
     )
-
-
-def _kendall_tau(predicted: "np.ndarray[Any, Any]", measured: "np.ndarray[Any, Any]") -> float:
-    from scipy.stats import kendalltau
-
-    tau = float(kendalltau(predicted, measured).statistic)
-    return tau if math.isfinite(tau) else 0.0
