@@ -66,7 +66,7 @@ def _kinds_text(found: "LatencyTable") -> str:
         (each.kind, each.entries, f"{each.share:.0%}", f"{each.per_tenth:+.1%}", f"{each.explained:.0%}")
         for each in kinds
     ]
-    heads = ("kind of block", "entries", "share of latency", "error per further tenth", "of the errors explained")
+    heads = ("kind of block", "entries", "share of latency", "error per further tenth", "of errors explained")
     return table(rows, heads, align=("left", *["right"] * 4)) + "\n\n"
 
 
