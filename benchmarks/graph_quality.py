@@ -25,7 +25,7 @@ from torch import nn
 
 from fednas.export import ModelInput, ModelMetadata, onnx_from_module
 from fednas.profiles import this_machine
-from fednas.toolchain.measure.sessions import TimedModel
+from fednas.toolchain.measure.runtimes.onnxruntime_session import OnnxRuntimeModel
 from fednas.toolchain.space import Architecture, SearchSpace, architecture_from_genes, largest_architecture, load_space
 from fednas.toolchain.supernet import network_of
 
@@ -110,7 +110,7 @@ def operators(path: Path) -> Counter[str]:
 
 def ratio(first: Path, second: Path, shape: tuple[int, ...], rounds: int) -> tuple[float, float]:
     """Median of the first over that of the second, read in turn, and the largest difference of their outputs."""
-    models = [TimedModel(path, input_shape=shape, threads=1) for path in (first, second)]
+    models = [OnnxRuntimeModel(path, input_shape=shape, threads=1) for path in (first, second)]
     times = [model.repetitions(READING_MS) for model in models]
     readings: tuple[list[float], list[float]] = ([], [])
     rng = random.Random(1)  # noqa: S311 - an order, not a secret

@@ -36,7 +36,7 @@ from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.local import collect_here
 from fednas.toolchain.measure.plan import Plan, Specs, plan_for
-from fednas.toolchain.measure.sessions import TimedModel
+from fednas.toolchain.measure.runtimes.onnxruntime_session import OnnxRuntimeModel
 from fednas.toolchain.space import (
     Architecture,
     SearchSpace,
@@ -177,7 +177,7 @@ class Recipe:
 
     def _measure_one(self, architecture: Architecture) -> None:
         specs = blocks_of(self._space, architecture)
-        model = TimedModel(network_onnx(specs), input_shape=input_shape(specs, 1), threads=1)
+        model = OnnxRuntimeModel(network_onnx(specs), input_shape=input_shape(specs, 1), threads=1)
         start = time.perf_counter()
         model.call(RECIPE_WARM_UPS)
         self.latency_ms.append(model.call(RECIPE_CALLS))

@@ -19,7 +19,7 @@ from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.model_file import ALONE_CALLS, NEIGHBOURS
 from fednas.toolchain.measure.plan import plan_for
 from fednas.toolchain.measure.rounds import READING_MS, WARMING_CALLS
-from fednas.toolchain.measure.sessions import TimedModel
+from fednas.toolchain.measure.runtimes.onnxruntime_session import OnnxRuntimeModel
 from fednas.toolchain.space import load_space
 
 SHOWN = 6
@@ -32,7 +32,7 @@ class Reader:
     """A loaded candidate, read as a table reads it."""
 
     def __init__(self, specs: tuple[BlockSpec, ...], threads: int) -> None:
-        self.model = TimedModel(network_onnx(specs), input_shape=input_shape(specs, 1), threads=threads)
+        self.model = OnnxRuntimeModel(network_onnx(specs), input_shape=input_shape(specs, 1), threads=threads)
         self.calls = self.model.repetitions(READING_MS)
         self.weights = sum(spec.weights for spec in specs)
 

@@ -5,7 +5,6 @@ from fednas.toolchain.measure.environment import read_machine
 from fednas.toolchain.measure.here import is_this_machine, require_this_machine
 from fednas.toolchain.measure.model_file import MeasuredLatency, measure_onnx_file, measure_onnx_files, neighbours_in
 from fednas.toolchain.measure.profiling import profile_space
-from fednas.toolchain.measure.sessions import runtime_version
 
 __all__ = [
     "MeasuredLatency",
@@ -17,5 +16,4 @@ __all__ = [
     "profile_space",
     "read_machine",
     "require_this_machine",
-    "runtime_version",
 ]

@@ -58,8 +58,8 @@ def measure_all_here(
         measure_onnx_files,
         neighbours_in,
         read_machine,
-        runtime_version,
     )
+    from fednas.toolchain.measure.runtimes import DEFAULT_RUNTIME, find_runtime
 
     if not is_this_machine(profile):
         return [Reading(None, f"this machine is not {profile.title}")] * len(files)
@@ -73,7 +73,7 @@ def measure_all_here(
         seconds=seconds,
         progress=progress,
     )
-    machine, runtime = read_machine(), f"ONNX Runtime {runtime_version()}"
+    machine, runtime = read_machine(), f"ONNX Runtime {find_runtime(DEFAULT_RUNTIME).version()}"
     return [_reading(each, machine, runtime) for each in found]
 
 

@@ -11,7 +11,7 @@ from fednas.common import ContractError
 from fednas.latency_tables import BlockKind, BlockSpec, Shortcut
 from fednas.toolchain.measure import graphs
 from fednas.toolchain.measure.graphs import OPSET, input_shape, network_onnx, output_shape
-from fednas.toolchain.measure.sessions import TimedModel
+from fednas.toolchain.measure.runtimes.onnxruntime_session import OnnxRuntimeModel
 from fednas.toolchain.space import SearchSpace, blocks_of, distinct_blocks, largest_architecture
 
 
@@ -52,7 +52,7 @@ def test_a_block_has_the_operators_of_a_folded_subnet(spec: BlockSpec, operators
 
 def test_every_block_of_a_space_runs_and_gives_its_shape(tiny_space: SearchSpace) -> None:
     for spec in distinct_blocks(tiny_space):
-        model = TimedModel(network_onnx([spec], batch=2), input_shape=input_shape([spec], 2), threads=1)
+        model = OnnxRuntimeModel(network_onnx([spec], batch=2), input_shape=input_shape([spec], 2), threads=1)
         model.call()
         assert model.output().shape == output_shape([spec], 2), spec.key
 
@@ -87,7 +87,7 @@ def test_weights_have_the_usual_scale(tiny_space: SearchSpace) -> None:
 
 def test_a_residual_block_computes_relu_of_relu_plus_shortcut() -> None:
     spec = residual(Shortcut.IDENTITY)
-    model = TimedModel(network_onnx([spec]), input_shape=input_shape([spec], 1), threads=1, seed=7)
+    model = OnnxRuntimeModel(network_onnx([spec]), input_shape=input_shape([spec], 1), threads=1, seed=7)
     model.call()
     entering = np.random.default_rng(7).standard_normal((1, 8, 5, 5), dtype=np.float32)
     # The main path ends in a ReLU, so what comes out is nowhere below the shortcut nor below zero.
