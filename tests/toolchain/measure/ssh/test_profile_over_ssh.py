@@ -89,7 +89,8 @@ def test_ctrl_c_in_the_terminal_leaves_a_run_that_is_resumed(board: Any, words: 
     command = [sys.executable, "-c", "from fednas.toolchain.entry import main; main()", *map(str, words), *over]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for _ in range(300):
-        if any(path.stat().st_size > 10_000 for path in board.temporary.glob("fednas-*/kit/readings.partial")):
+        partial = board.temporary.glob("fednas-*/kit/readings.partial")
+        if process.poll() is not None or any(path.stat().st_size > 10_000 for path in partial):
             break
         time.sleep(0.1)
     # The whole group, as a terminal does it: ssh must not be what ends first.
