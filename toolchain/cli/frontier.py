@@ -27,7 +27,7 @@ from fednas.toolchain.cli.options import (
     TableOption,
 )
 from fednas.toolchain.cli.output import emit, note, progress_bar, table
-from fednas.toolchain.cli.parsing import accounting_from, budgets_from, space_from
+from fednas.toolchain.cli.parsing import accounting_from, budgets_from, refuse_input, space_from
 
 if TYPE_CHECKING:
     from fednas.toolchain.search.frontier_report import Frontier
@@ -70,6 +70,8 @@ def frontier(
     chosen, searched = accounting_from(accounting), space_from(space, supernet)
     low, high = _range(axis, least, most)
     files = {path: _maker(path) for path in out or []}
+    for path in files:
+        refuse_input("--out", path, space, supernet, latency_table)
     names: list[str | None] = [*(device or [])] or ([None] if latency_table else [])
     models = [latency_model(name, latency_table, precision, profiles) for name in names]
     with progress_bar("frontier") as progress:

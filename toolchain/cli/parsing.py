@@ -19,6 +19,15 @@ def accounting_from(text: str) -> "Accounting":
     return ACCOUNTINGS[text]
 
 
+def refuse_input(option: str, path: Path, *inputs: Path | None) -> None:
+    """Raise `FednasError` if what ``option`` would write to is one of the inputs, under whatever name."""
+    for given in inputs:
+        if given is not None and path.exists() and given.exists() and path.samefile(given):
+            raise FednasError(
+                f"{option} {path} is one of the inputs", hint="name another file; no input is overwritten"
+            )
+
+
 def space_from(space: Path | None, supernet: Path | None = None) -> "SearchSpace":
     """The space of a space file, of a supernet file, or the embedded one if neither is given."""
     if space is not None and supernet is not None:

@@ -10,7 +10,7 @@ from fednas.common import FednasError, make_folder, sha256_of, unknown_name
 from fednas.profiles import PRECISIONS, find_profile
 from fednas.toolchain.cli.options import ProfilesOption, SpaceOption, SupernetOption
 from fednas.toolchain.cli.output import emit, note, progress_bar, warn
-from fednas.toolchain.cli.parsing import space_from
+from fednas.toolchain.cli.parsing import refuse_input, space_from
 from fednas.toolchain.cli.table import findings_text, summary_text
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def profile(
     path = out or Path(f"{target.name}-{precision}.latency.json")
     if path.is_dir():
         raise FednasError(f"--out {path} is a folder, not a file", hint="name the table file inside it")
+    refuse_input("--out", path, space, supernet)
     make_folder(path.parent, "folder of the table")
     partial = path.with_name(path.name + ".partial")
     if partial.exists() and not resume:

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fednas.common import FednasError, make_folder
+from fednas.common import make_folder
 from fednas.toolchain.cli.options import TableArgument
 from fednas.toolchain.cli.output import emit, warn
+from fednas.toolchain.cli.parsing import refuse_input
 from fednas.toolchain.cli.table_show import summary_text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def merge(
     from fednas.toolchain.tables.merge import merge as merge_tables
 
     inputs = MergeInput.read(first), MergeInput.read(second)
-    _check_out(out, first, second)
+    refuse_input("--out", out, first, second)
     merged = merge_tables(*inputs)
     make_folder(out.parent, "folder of the table")
     save_table(merged.table, out)
@@ -49,12 +50,6 @@ def merge(
     emit(document, f"{summary_text(merged.table)}\n{_text(merged)}\n{'table':<14} {out}")
     if merged.why_no_error:
         warn(f"the merged table states no error and will not predict: {merged.why_no_error}")
-
-
-def _check_out(out: Path, *inputs: Path) -> None:
-    for path in inputs:
-        if out.exists() and out.samefile(path):
-            raise FednasError(f"--out {out} is one of the inputs", hint="name another file; no input is overwritten")
 
 
 def _text(merged: "Merged") -> str:

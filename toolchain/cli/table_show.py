@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fednas.common import FednasError, format_count, format_latency_ms, make_folder, write_atomic
+from fednas.common import format_count, format_latency_ms, make_folder, write_atomic
 from fednas.toolchain.cli.options import TableArgument
 from fednas.toolchain.cli.output import emit, note, table, wrapped
+from fednas.toolchain.cli.parsing import refuse_input
 
 if TYPE_CHECKING:
     from fednas.latency_tables import LatencyTable, TableEntry
@@ -48,8 +49,7 @@ def summary_text(found: "LatencyTable") -> str:
 def _write_page(found: "LatencyTable", file: Path, html: Path) -> None:
     from fednas.toolchain.tables.page import table_page
 
-    if html.exists() and html.samefile(file):
-        raise FednasError(f"--html {html} is the table itself", hint="name another file")
+    refuse_input("--html", html, file)
     make_folder(html.parent, "folder of the page")
     write_atomic(html, table_page(found, file))
     note(f"wrote {html}")

@@ -167,8 +167,21 @@ def test_show_never_writes_its_page_over_the_table(folder: Path) -> None:
     before = one.read_bytes()
     code, _, err = run("table", "show", one, "--html", one)
     assert code == ExitCode.USER_ERROR
-    assert "is the table itself; name another file" in err
+    assert "is one of the inputs; name another file" in err
     assert one.read_bytes() == before
+
+
+def test_profile_and_frontier_overwrite_no_input(folder: Path) -> None:
+    space, table = folder / "space.json", folder / "one.json"
+    before = space.read_bytes(), table.read_bytes()
+    for words in (
+        ("profile", "--device", "cpu", "--space", space, "--out", space),
+        ("frontier", "--space", space, "--axis", "latency", "--table", table, "--out", table),
+    ):
+        code, _, err = run(*words)
+        assert (code, err.count("\n")) == (ExitCode.USER_ERROR, 1)
+        assert "is one of the inputs; name another file; no input is overwritten" in err
+    assert (space.read_bytes(), table.read_bytes()) == before
 
 
 def test_validate_measures_fresh_networks_and_keeps_the_contract(folder: Path) -> None:
