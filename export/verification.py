@@ -120,7 +120,8 @@ def _documents_check(folder: Path, manifest: Manifest) -> Check:
     wrong = []
     if REPORT_JSON_FILE in names:
         report = load_json(folder / REPORT_JSON_FILE, Report, "report")
-        if (report.status, report.shipment, report.models) != (manifest.status, manifest.shipment, manifest.models):
+        said = (report.status, report.shipment, report.models, report.board)
+        if said != (manifest.status, manifest.shipment, manifest.models, manifest.board):
             wrong.append(f"{REPORT_JSON_FILE} says something else than {MANIFEST_FILE}")
     if {RAW_INPUTS_FILE, RAW_LOGITS_FILE} <= names:
         differ = raw_vectors_differ(read_vectors(folder / manifest.test_vectors.file), folder)
