@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 from made_up_sessions import BEFORE, QUIET, readings_in, session
@@ -60,8 +61,6 @@ def test_conditions_that_are_unfit(tiny_space: SearchSpace, change: dict[str, ob
     ],
 )
 def test_a_machine_that_changed_meanwhile(tiny_space: SearchSpace, change: dict[str, object], message: str) -> None:
-    import msgspec
-
     after = msgspec.structs.replace(BEFORE, **change)
     (found,) = remarks(dataclasses.replace(session(tiny_space), after=after))
     assert message in found
@@ -101,3 +100,11 @@ def test_outliers_are_counted_and_kept(tiny_space: SearchSpace) -> None:
     table: LatencyTable = table_of(dataclasses.replace(found, readings=slow), accept_unfit=True)
     assert table.session.outliers >= 2
     assert table.session.readings == len(slow)
+
+
+@pytest.mark.parametrize("change", [{"power_mode": "15W"}, {"governor": "performance"}, {"affinity": (0,)}])
+def test_readings_in_another_state_are_of_another_job(tiny_space: SearchSpace, change: dict[str, object]) -> None:
+    job = session(tiny_space).job
+    other = msgspec.structs.replace(BEFORE, **change)
+    assert job.digest("1", BEFORE) == job.digest("1", msgspec.structs.replace(BEFORE, temperature_c=70.0))
+    assert job.digest("1", BEFORE) != job.digest("1", other)
