@@ -13,11 +13,13 @@ import pytest
 from board_stand_ins import python_of, run
 from stand_in_cuda import stand_in_tensorrt
 
+from fednas.export import Precision
 from fednas.export.board.problem import BoardProblem
 from fednas.toolchain.measure.kit import read_results
 from fednas.toolchain.measure.kit.board.folder import BoardJob, read_job
 from fednas.toolchain.measure.kit.board.on_tensorrt import CudaGraphs, TensorRTBoard
 from fednas.toolchain.measure.kit.board.on_trtexec import build_options, run_options
+from fednas.toolchain.measure.runtimes.trtexec_command import BuildOrder, TrtexecVersion, build_command, timing_command
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "export"))
 from fake_cuda import FakeCuda
@@ -163,3 +165,18 @@ def test_trtexec_is_given_the_options_that_its_version_has(
     timed = ["--warmUp=200", "--duration=1", "--iterations=10"]
     pinned = [] if version >= (11, 0, 0) else ["--useCudaGraph", "--useSpinWait", "--noDataTransfers"]
     assert run_options(version) == pinned + timed
+
+
+@pytest.mark.parametrize("version", [(8, 5, 2), (8, 6, 1), (10, 3, 0), (10, 16, 1), (11, 0, 0)])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_kit_and_measuring_on_the_spot_ask_trtexec_for_the_same(
+    version: tuple[int, int, int], precision: Precision
+) -> None:
+    release, files = TrtexecVersion(*version), Path("0000.onnx")
+    order = BuildOrder(
+        onnx=files, engine=files, precision=precision, input_name="i", input_shape=(1, 3, 8, 8), dynamic_batch=False
+    )
+    here = {word for word in build_command("trtexec", release, order)[1:] if "=" not in word}
+    assert {word for word in build_options(version, precision) if "=" not in word} == here
+    timed = timing_command("trtexec", release, files, files, runs=10, seconds=1.0)[1:]
+    assert set(run_options(version)) == {word for word in timed if not word.startswith(("--load", "--export"))}
