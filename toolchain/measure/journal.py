@@ -132,7 +132,7 @@ def _read(path: Path, job: str) -> tuple[list[Reading], int]:
         raise FednasError(f"partial results {path} are damaged: {err}", hint="start again without --resume") from err
     if header.job != job:
         raise FednasError(
-            f"partial results {path} belong to another job: another space, machine, power mode, runtime, batch or threads",
+            f"partial results {path} belong to another job: another space, machine, power mode, runtime or setting",
             hint="start again without --resume, or give the --out of that job",
         )
     return readings, data.rfind(b"\n") + 1
