@@ -74,6 +74,15 @@ def wrapped(start: str, text: str) -> str:
     return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start))
 
 
+def facts_text(facts: Iterable[tuple[str, str]]) -> str:
+    """A line for each name with its sentence, aligned; a name that repeats is said once."""
+    lines, before = [], ""
+    for name, text in facts:
+        lines.append(wrapped(f"{'' if name == before else name:<14} ", text))
+        before = name
+    return "\n".join(lines)
+
+
 def _column_widths(cells: list[list[str]], headers: Sequence[str]) -> list[int | None] | None:
     # tabulate makes every column at least two wider than its header.
     widths = [max([len(h) + 2, *(len(row[i]) for row in cells)]) for i, h in enumerate(headers)]

@@ -8,7 +8,7 @@ import typer
 
 from fednas.common import ExitCode, format_latency_ms
 from fednas.toolchain.cli.options import TableArgument
-from fednas.toolchain.cli.output import emit, table, wrapped
+from fednas.toolchain.cli.output import emit, facts_text, table
 
 if TYPE_CHECKING:
     from fednas.latency_tables import BlockSpec, EntryChange, TableDiff
@@ -68,7 +68,7 @@ def _entry(entry: "EntryChange") -> dict[str, object]:
 
 def _text(found: "TableDiff", limit: int) -> str:
     changed = found.changed
-    parts = ["\n".join(wrapped(f"{key:<14} ", value) for key, value in _facts(found))]
+    parts = [facts_text(_facts(found))]
     if changed and limit:
         rows = [
             (

@@ -8,7 +8,7 @@ import typer
 
 from fednas.common import format_count, format_latency_ms, make_folder, write_atomic
 from fednas.toolchain.cli.options import TableArgument
-from fednas.toolchain.cli.output import emit, note, table, wrapped
+from fednas.toolchain.cli.output import emit, facts_text, note, table
 from fednas.toolchain.cli.parsing import refuse_input
 
 if TYPE_CHECKING:
@@ -39,11 +39,7 @@ def summary_text(found: "LatencyTable") -> str:
     """What the table is, its own error, its machine and how the session went, as aligned lines."""
     from fednas.toolchain.tables.facts import table_facts
 
-    lines, before = [], ""
-    for key, value in table_facts(found):
-        lines.append(wrapped(f"{'' if key == before else key:<14} ", value))
-        before = key
-    return "\n".join(lines)
+    return facts_text(table_facts(found))
 
 
 def _write_page(found: "LatencyTable", file: Path, html: Path) -> None:

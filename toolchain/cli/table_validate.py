@@ -7,7 +7,7 @@ import typer
 
 from fednas.common import ExitCode, FednasError, sha256_of
 from fednas.toolchain.cli.options import SpaceOption, SupernetOption, TableArgument
-from fednas.toolchain.cli.output import emit, progress_bar, table, wrapped
+from fednas.toolchain.cli.output import emit, facts_text, progress_bar, table
 from fednas.toolchain.cli.parsing import space_from
 
 if TYPE_CHECKING:
@@ -108,5 +108,4 @@ def _text(result: "Validation") -> str:
         ("interval", f"x/{result.interval.factor:.3f}"),
     ]
     facts += [("unfit", remark) for remark in result.remarks if result.verdict == "does not hold"]
-    lines = "\n".join(wrapped(f"{key:<14} ", value) for key, value in facts)
-    return f"{lines}\n\n{table(rows, ('', 'now', 'claimed'), align=('left', 'right', 'right'))}"
+    return f"{facts_text(facts)}\n\n{table(rows, ('', 'now', 'claimed'), align=('left', 'right', 'right'))}"

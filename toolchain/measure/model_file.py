@@ -1,8 +1,8 @@
 """Timing one ONNX file on this machine, with an interval of its median that does not trust the readings too much.
 
-A network is up to a third faster when nothing else runs between its calls: its weights then stay in the
-processor's caches. A latency table reads its networks in turn with others, so a file that is held against a
-prediction must be read in turn too. Both states are read here, interleaved, and each is named.
+A network is faster when nothing else runs between its calls: its weights then stay in the processor's caches. A
+latency table reads its networks in turn with others, so a file that is held against a prediction must be read in turn
+too. Both states are read here, interleaved, and each is named (``benchmarks/reading_states.py`` compares them).
 """
 
 import math
