@@ -9,6 +9,9 @@ from fednas.common import ContractError, FednasError
 from fednas.export import Preprocessing
 from fednas.toolchain.data.preprocessing import Array
 
+TOO_DARK = 0.1
+"""Brightest pixel of a data set, as a share of the range, below which the images come on another scale."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
@@ -76,7 +79,25 @@ class ImageData:
                 f"but the network was trained on pixels from 0 to {preprocessing.value_range_max:g}",
                 hint="use the data that the network was trained on, or scale the images",
             )
+        if brightest < TOO_DARK * preprocessing.value_range_max:
+            raise FednasError(
+                f"data set {self.name} has pixels up to {brightest:g} only, "
+                f"but the network was trained on pixels from 0 to {preprocessing.value_range_max:g}: all would be black",
+                hint="scale the images to the range that the network was trained on",
+            )
         return replace(self, preprocessing=preprocessing)
+
+    def check_class_names(self, names: tuple[str, ...]) -> None:
+        """Raise `FednasError` if the network has the same classes in another order: its logits would be misread."""
+        if self.class_names != names and sorted(self.class_names) == sorted(names):
+            first = next(
+                i for i, (own, theirs) in enumerate(zip(self.class_names, names, strict=True)) if own != theirs
+            )
+            raise FednasError(
+                f"data set {self.name} has the classes of the network in another order: "
+                f"class {first} is {self.class_names[first]!r} here and {names[first]!r} there",
+                hint="name or order the class folders as in training",
+            )
 
     def check_fits(self, channels: int, side: int, classes: int) -> None:
         """Raise `FednasError` unless a network with these input channels, side and classes can read it."""

@@ -54,6 +54,7 @@ def open_source(supernet: Path | None, data: str | None) -> Source:
     if header.preprocessing is not None:
         images = images.with_preprocessing(header.preprocessing)
     images.check_fits(space.initial_input_channels, space.initial_input_hw, space.n_classes)
+    images.check_class_names(header.class_names)
     return Source(loaded, identity, images, _preprocessing(header, images), True)
 
 

@@ -1,0 +1,145 @@
+"""The HTML page: complete, self-contained, and the same for the same inputs."""
+
+import base64
+import re
+import struct
+import zlib
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fednas.common import ContractError
+from fednas.export import Budget, Frontier, FrontierPoint, choose_examples
+from fednas.export.evidence import Disagreement, disagreements
+from fednas.export.png import png_bytes
+from fednas.export.report_blocks import Bullets, Code, Paragraph, Picture, Section, Table, markdown_of
+from fednas.export.report_comparisons import frontier_section
+from fednas.export.report_page import html_of
+from fednas.export.report_pictures import budget_bars, disagreement_matrix
+
+
+class WellFormed(HTMLParser):
+    """Complains about tags that are closed in another order than they were opened."""
+
+    VOID = frozenset({"meta", "img", "br", "line", "rect", "circle", "path"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def check_page(page: str) -> None:
+    parser = WellFormed()
+    parser.feed(page)
+    assert parser.open == []
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="(?!data:|[\w-]+/report\.html)', page)
+    assert "url(" not in page
+    assert "nan" not in page.lower().replace("nano", "")
+
+
+SECTIONS = (
+    Section("A & B", (Paragraph("`<code>` and **weight**"), Bullets(("one", "two")), Code("a < b", "sh"))),
+    Section("T", (Table(("", ""), (("name", "a|b"),)), Table(("h",), (("<i>",),)), Picture("<svg></svg>", "cap"))),
+)
+
+
+def test_page_and_markdown_say_the_same() -> None:
+    page = html_of("Title <1>", "verified", "lead", SECTIONS, "last")
+    check_page(page)
+    assert "<h1>Title &lt;1&gt;</h1>" in page
+    assert "<code>&lt;code&gt;</code> and <strong>weight</strong>" in page
+    assert "<th>name</th>" in page
+    assert "&lt;i&gt;" in page
+    text = markdown_of("Title <1>", "lead", SECTIONS, "last")
+    assert "## A & B\n\n`<code>` and **weight**\n\n- one\n- two\n\n```sh\na < b\n```" in text
+    assert "| name | a\\|b |" in text
+    assert "*A picture in `report.html`: cap*" in text
+
+
+def test_a_shipped_page_needs_nothing_else(shipped: Path) -> None:
+    check_page((shipped / "report.html").read_text(encoding="utf-8"))
+
+
+def budget(limit: float, value: float, low: float | None, high: float | None, verdict: str) -> Budget:
+    return Budget(
+        quantity="latency", unit="ms", limit=limit, value=value, low=low, high=high, basis="predicted", verdict=verdict
+    )
+
+
+def test_budget_bars_are_shares_of_the_limit() -> None:
+    # 640 wide, 90 left, 10 right: 540 for 1.25 limits, so the limit is at 90 + 432 and half of it is 216 wide.
+    picture = budget_bars([budget(10.0, 5.0, None, None, "met")])
+    assert '<rect class="good" x="90" y="12" width="216.0" height="20"/>' in picture.html
+    assert '<line class="limit" x1="522.0" x2="522.0"' in picture.html
+    assert "5 ms of 10 ms, predicted: met" in picture.html
+
+
+def test_an_interval_far_beyond_the_limit_is_cut() -> None:
+    picture = budget_bars([budget(1.0, 1.0, 0.5, 1000.0, "cannot tell")])
+    # Three limits at most: 180 for each; the whisker ends at the border, with a mark at its low end only.
+    assert '<line class="span" x1="180.0" x2="630.0"' in picture.html
+    assert picture.html.count('class="span"') == 2
+
+
+def test_frontier_section_draws_points_chosen_and_limit() -> None:
+    points = tuple(FrontierPoint(value=v, fitness=10 * v) for v in (1.0, 2.0, 3.0))
+    frontier = Frontier(quantity="latency", unit="ms", points=points, chosen=points[1], limit=2.5)
+    section = frontier_section(frontier, ())
+    assert section is not None
+    text, picture = section.blocks
+    assert isinstance(text, Paragraph)
+    assert "3 networks between 1 ms and 3 ms" in text.text
+    assert isinstance(picture, Picture)
+    assert picture.html.count('class="blue"') == 3
+    assert picture.html.count('class="orange"') == 1
+    assert 'class="limit"' in picture.html
+    assert frontier_section(None, ()) is None
+
+
+def test_disagreements_are_counted_by_pair() -> None:
+    source = np.eye(3)[[0, 0, 1, 2, 2]]
+    artefact = np.eye(3)[[1, 1, 1, 2, 0]]
+    pairs = disagreements(source, artefact)
+    assert pairs == (Disagreement(source=0, artefact=1, images=2), Disagreement(source=2, artefact=0, images=1))
+    picture = disagreement_matrix(pairs, ("cat", "dog", "owl"), "model.int8.onnx")
+    assert picture.html.count('class="bad"') == 2
+    assert ">owl</text>" in picture.html
+
+
+def test_examples_show_disagreements_then_mistakes_then_each_class() -> None:
+    labels = np.array([0, 0, 1, 1])
+    source, artefact = np.eye(2)[[0, 0, 1, 0]] * 9, np.eye(2)[[0, 1, 1, 0]] * 9
+    images = np.linspace(0, 1, 4 * 4).reshape(4, 1, 2, 2)
+    examples = choose_examples(images, labels, source, artefact, ("cat", "dog"))
+    assert [(e.truth, e.source.label, e.artefact.label) for e in examples] == [
+        ("cat", "cat", "dog"),
+        ("dog", "cat", "cat"),
+        ("cat", "cat", "cat"),
+        ("dog", "dog", "dog"),
+    ]
+    assert examples[0].source.share == pytest.approx(1 / (1 + np.exp(-9)))
+    assert examples[0].image.startswith("data:image/png;base64,")
+
+
+def test_png_holds_the_pixels() -> None:
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    content = png_bytes(pixels)
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">IIBB", content[16:26]) == (3, 2, 8, 2)
+    length = struct.unpack(">I", content[33:37])[0]
+    rows = zlib.decompress(content[41 : 41 + length])
+    assert rows == b"\0" + bytes(range(9)) + b"\0" + bytes(range(9, 18))
+    assert base64.b64encode(content)
+    with pytest.raises(ContractError, match="no PNG"):
+        png_bytes(np.zeros((2, 2, 2), np.uint8))
