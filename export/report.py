@@ -28,6 +28,8 @@ from fednas.profiles import LOCAL
 REPORT_FILE = "report.md"
 REPORT_JSON_FILE = "report.json"
 REPORT_HTML_FILE = "report.html"
+ENGINE_GAP = "The TensorRT engine:"
+"""How the gap begins that a board's result closes."""
 NOTHING_LEFT = "Nothing is left that this tool could check here."
 
 
@@ -82,7 +84,7 @@ def what_was_not_verified(shipment: Shipment, extra: Sequence[str] = ()) -> tupl
         gaps.append(f"Latency of the exported file: not measured, because {shipment.latency.not_measured_because}.")
     if device.runtime == "tensorrt":
         gaps.append(
-            "The TensorRT engine: parity and accuracy in this report are those of the ONNX file under ONNX Runtime, "
+            f"{ENGINE_GAP} parity and accuracy in this report are those of the ONNX file under ONNX Runtime, "
             "not of an engine. board_check.py, which checks engines on the board, was only ever run against stand-ins."
         )
     elif shipment.latency.measured is None and device.name != LOCAL:

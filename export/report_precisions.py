@@ -47,7 +47,7 @@ def mixed_section(models: Sequence[Model]) -> Section | None:
     kept = ", ".join(f"`{name}`" for name in mixed.kept)
     text = (
         f"Plain int8 lost more than allowed on {mixed.images} validation images (seed {mixed.seed}). "
-        + (f"So `{model.file}` keeps {len(mixed.kept)} layers in fp32: {kept}." if kept else _NO_CHOICE)
+        + (f"So `{model.file}` keeps {len(mixed.kept)} of its layers in fp32: {kept}." if kept else _NO_CHOICE)
         + " The images that prove the file played no part in the choice."
     )
     sensitive = tuple(

@@ -106,6 +106,8 @@ def test_a_good_result_becomes_part_of_the_folder(folder: Path) -> None:
     report = (folder / "report.md").read_text()
     assert "## On the board" in report
     assert "| Power mode | 25W |" in report
+    assert "The TensorRT engine:" not in report
+    assert report.count("Accuracy of the engines: on the board only") == 1
     assert "<script>" not in report + (folder / "report.html").read_text().split("On the board", 1)[1]
     assert json.loads((folder / "report.json").read_text())["board"]["tensorrt_version"] == "10.3.0"
     # The folder verifies itself from now on, and a second import changes nothing.
