@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from fednas.common import FednasError
-from fednas.latency_tables import Machine
+from fednas.latency_tables import Energy, Machine
 from fednas.toolchain.measure.conditions import Conditions
 from fednas.toolchain.measure.counters import Usage
 from fednas.toolchain.measure.job import Collected, MeasuringJob
@@ -102,6 +102,17 @@ class Around(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of the time, during which a control group's quota held the script back."""
 
 
+class MeasuredEnergy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Mean power in an idle stretch, and in one of nothing but the reference network."""
+
+    source: Text
+    idle_w: NonNegative
+    busy_w: NonNegative
+    idle_s: Positive
+    busy_s: Positive
+    inferences: AtLeastOne
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that happened to the run."""
 
@@ -130,6 +141,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     before: BoardState
     after: BoardState
     around: Around
+    energy: MeasuredEnergy | None
     moments: tuple[Moment, ...]
     events: tuple[Event, ...]
     readings: tuple[Reading, ...]
@@ -245,6 +257,25 @@ def _conditions(results: Results) -> Conditions:
         clock_low_mhz=min(clocks, default=None),
         clock_high_mhz=max(clocks, default=None),
         hottest_c=max(temperatures, default=None),
+        energy=_energy(results.energy),
+    )
+
+
+def _energy(found: MeasuredEnergy | None) -> Energy | None:
+    if found is None:
+        return None
+    source, _, rail = found.source.partition(" ")
+    each_ms = 1e3 * found.busy_s / found.inferences
+    return Energy(
+        source=source,
+        rail=rail or source,
+        busy_w=found.busy_w,
+        idle_w=found.idle_w,
+        busy_s=found.busy_s,
+        idle_s=found.idle_s,
+        inferences=found.inferences,
+        millijoules=found.busy_w * each_ms,
+        millijoules_above_idle=max(0.0, found.busy_w - found.idle_w) * each_ms,
     )
 
 

@@ -22,6 +22,7 @@ PARTS = (
     "fednas.toolchain.measure.kit.board.on_onnxruntime",
     "fednas.toolchain.measure.kit.board.on_tensorrt",
     "fednas.toolchain.measure.kit.board.on_trtexec",
+    "fednas.toolchain.measure.kit.board.energy",
     "fednas.toolchain.measure.kit.board.measuring",
     "fednas.toolchain.measure.kit.board.main",
 )

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from fednas.export.board.problem import BoardProblem
-from fednas.toolchain.measure.kit.board import measuring, partial, power, state
+from fednas.toolchain.measure.kit.board import energy, measuring, partial, power, state
 from fednas.toolchain.measure.kit.board.folder import BoardJob, BoardModel, UnfitBoard, groups_on_board
 from fednas.toolchain.measure.kit.board.measuring import Measuring
 from fednas.toolchain.measure.kit.board.partial import BoardReading, Partial, write_results
@@ -250,3 +250,35 @@ def test_results_on_a_full_disk_leave_nothing_behind(tmp_path: Path, monkeypatch
     with pytest.raises(BoardProblem, match=r"the disk is full: results.json cannot be written"):
         write_results(str(tmp_path), {"schema": 1})
     assert list(tmp_path.iterdir()) == []
+
+
+class Working:
+    """Half a millisecond a run, during which the board draws more."""
+
+    def __init__(self, clock: list[float], meter: Path) -> None:
+        self._clock, self._meter = clock, meter
+
+    def call(self, times: int) -> float:
+        self._clock[0] += times * 0.5e-3
+        self._meter.write_text("9000000")
+        return 0.5
+
+
+def test_energy_is_power_of_a_stretch_beside_an_idle_one(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = put("sys/class/hwmon/hwmon0/power1_input", "4000000")
+    put("sys/class/hwmon/hwmon0/name", "board\n")
+    clock = [0.0]
+    fake = SimpleNamespace(perf_counter=lambda: clock[0], sleep=lambda s: clock.__setitem__(0, clock[0] + s))
+    monkeypatch.setattr(energy, "time", fake)
+    found = energy.energy_of(Working(clock, meter), 100)
+    assert found is not None
+    assert (found["source"], found["idle_w"], found["busy_w"]) == ("hwmon board", 4.0, 9.0)
+    # Five seconds of half a millisecond each: 9 W for 0.5 ms are 4.5 mJ.
+    assert found["inferences"] == pytest.approx(10_000, rel=0.02)
+    assert found["busy_w"] * found["busy_s"] / found["inferences"] == pytest.approx(4.5e-3)
+
+
+def test_a_board_without_a_meter_is_not_kept_waiting(put: Put) -> None:
+    start = time.perf_counter()
+    assert energy.energy_of(Model(), 1) is None
+    assert time.perf_counter() - start < energy.STRETCH_S / 2

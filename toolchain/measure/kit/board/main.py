@@ -93,7 +93,9 @@ def _run(options: argparse.Namespace, folder: str) -> int:
             _say("%s is there already; `--seconds` with more seconds goes on" % RESULTS_NAME)
             return EXIT_DONE
         document = _results(job, runtime, partial, reader.state(runtime.numpy_version))
-        document.update(seconds=seconds, least_rounds=measuring.least_rounds, around=measuring.around())
+        document.update(
+            seconds=seconds, least_rounds=measuring.least_rounds, around=measuring.around(), energy=measuring.energy()
+        )
         _say("done: %d readings in %s" % (len(partial.readings), write_results(folder, document)))
         _remark(partial)
     return EXIT_DONE

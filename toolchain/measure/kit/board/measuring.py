@@ -5,6 +5,7 @@ import random
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
+from fednas.toolchain.measure.kit.board.energy import BUSY_MS, energy_of
 from fednas.toolchain.measure.kit.board.folder import BoardJob, UnfitBoard, groups_on_board
 from fednas.toolchain.measure.kit.board.partial import BoardReading, Partial
 from fednas.toolchain.measure.kit.board.state import BoardReader, interruptions, memory_bytes, slept_s
@@ -86,6 +87,16 @@ class Measuring:
     def finished(self, group: Group) -> bool:
         """Whether earlier sittings have measured it for long and often enough."""
         return group.spent_s >= group.seconds and group.rounds >= self.least_rounds
+
+    def energy(self) -> Optional[Dict[str, Any]]:
+        """Of one run of the reference, where the board reports power; None for a program that starts for each visit."""
+        if self._runtime.reading_ms is None:
+            return None
+        model = self._runtime.load(self._job.model_of(0))
+        try:
+            return energy_of(model, calls_for(model, BUSY_MS))
+        finally:
+            model.close()
 
     def around(self) -> Dict[str, Optional[float]]:
         """What went on around the readings of this sitting; None where the board does not say."""
