@@ -4,10 +4,11 @@ from pathlib import Path
 
 import msgspec
 
-from fednas.common import FednasError, encode_json, load_json, sha256_of, write_atomic
+from fednas.common import FednasError, encode_json, format_latency_ms, load_json, sha256_of, write_atomic
 from fednas.export.board.kit import kit_identity
 from fednas.export.board_record import BoardRecord, board_record
 from fednas.export.board_result import RESULT_FILE, read_board_result
+from fednas.export.engine_record import EngineLatency
 from fednas.export.evidence import tolerance_for
 from fednas.export.folder import read_manifest, shipped_path
 from fednas.export.manifest import MANIFEST_FILE, Budget, Manifest, Shipment, ShippedFile, status_of, verdict_of
@@ -80,7 +81,7 @@ def _write_anew(folder: Path, manifest: Manifest, record: BoardRecord) -> Manife
         old,
         status=status,
         reasons=reasons,
-        headline=headline(status, shipment, manifest.models),
+        headline=headline(status, shipment, manifest.models) + _measured(shipment, record),
         shipment=shipment,
         not_verified=_gaps_left(old.not_verified),
         board=record,
@@ -116,10 +117,9 @@ def _listed(folder: Path, name: str) -> ShippedFile:
 
 def _budgets(shipment: Shipment, record: BoardRecord) -> tuple[Budget, ...]:
     """The budgets with latency judged on what the board measured for one image."""
-    engine = next((e for e in record.engines if e.precision == shipment.precision and e.latency.batch == 1), None)
-    if engine is None:
+    read = _latency_of_one(shipment, record)
+    if read is None:
         return shipment.budgets
-    read = engine.latency
     return tuple(
         msgspec.structs.replace(
             budget,
@@ -133,3 +133,15 @@ def _budgets(shipment: Shipment, record: BoardRecord) -> tuple[Budget, ...]:
         else budget
         for budget in shipment.budgets
     )
+
+
+def _measured(shipment: Shipment, record: BoardRecord) -> str:
+    """The end of the headline."""
+    read = _latency_of_one(shipment, record)
+    return "" if read is None else f", {format_latency_ms(read.median_ms)} measured on the board"
+
+
+def _latency_of_one(shipment: Shipment, record: BoardRecord) -> EngineLatency | None:
+    """Of the judged precision's engine, if it was timed with one image."""
+    judged = (e.latency for e in record.engines if e.precision == shipment.precision)
+    return next((latency for latency in judged if latency.batch == 1), None)

@@ -33,7 +33,7 @@ def board_section(board: BoardRecord) -> Section:
     )
     engines = tuple(engine_row(engine) for engine in board.engines)
     failed = (Paragraph("No engine came of:"), Bullets(board.failed)) if board.failed else ()
-    tables = (Table(HEADS, engines),) if engines else ()
+    tables = (Table(HEADS, engines), _timing(board.engines)) if engines else ()
     return Section("On the board", (Paragraph(text), *tables, *failed, Table(("", ""), facts)))
 
 
@@ -52,6 +52,7 @@ def engines_section(models: Sequence[Model]) -> Section | None:
     )
     tables = (
         Table(HEADS, tuple(engine_row(e) for e in engines)),
+        _timing(engines),
         Table(("Engine of", "Accuracy", "Accuracy lost"), accuracies),
     )
     return Section("TensorRT engines", (Paragraph(text), *tables))
@@ -66,14 +67,18 @@ def engine_row(engine: EngineRecord) -> tuple[str, ...]:
         f"{error} (allowed {parity.tolerance.max_relative_error:g}; {parity.images} inputs)",
         f"{parity.top1_agreement:.2%}",
         str(engine.layers),
-        f"{format_latency_ms(read.median_ms)} ({format_latency_ms(read.low_ms)} to {format_latency_ms(read.high_ms)}), "
-        f"batch {read.batch}, {read.runs} runs, {read.clock}",
+        f"{format_latency_ms(read.median_ms)} ({format_latency_ms(read.low_ms)} to {format_latency_ms(read.high_ms)})",
         f"{format_latency_ms(read.p10_ms)} to {format_latency_ms(read.p90_ms)}",
         "FAILED: " + "; ".join(engine.reasons) if engine.reasons else "passed",
     )
 
 
 _WAYS = {"module": "its Python module", "trtexec": "trtexec"}
+
+
+def _timing(engines: Sequence[EngineRecord]) -> Paragraph:
+    ways = dict.fromkeys(f"batch {e.latency.batch}, {e.latency.runs} runs, {e.latency.clock}" for e in engines)
+    return Paragraph(f"Latency: median with its 95 % interval; {'; '.join(ways)}.")
 
 
 def _known(*values: str | None) -> str:

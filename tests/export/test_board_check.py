@@ -93,7 +93,7 @@ def test_every_version_gets_only_options_it_has(board: Board, version: str) -> N
     assert engine["strongly_typed"] == (not result["tensorrt"].startswith("8"))
     made = {path.name for path in board.folder.iterdir()}
     assert {"model.fp32.plan", "model.fp32.build.log", "model.fp32.bench.log", "board_result.json"} <= made
-    assert not [name for name in made if name.endswith((".part", ".bin", ".logits.json"))]
+    assert not [name for name in made if name.endswith((".part", ".images.bin", ".logits.json"))]
     assert "median 0.499 ms" in done.stdout
 
 

@@ -105,6 +105,7 @@ def test_a_good_result_becomes_part_of_the_folder(folder: Path) -> None:
     assert (latency.basis, latency.value, latency.verdict) == ("measured", 2.0, "met")
     report = (folder / "report.md").read_text()
     assert "## On the board" in report
+    assert "2 ms measured on the board" in report.splitlines()[2]
     assert "| Power mode | 25W |" in report
     assert "The TensorRT engine:" not in report
     assert report.count("Accuracy of the engines: on the board only") == 1
