@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,14 @@ from fednas.toolchain.tables.merged_error import with_its_error
 
 SHOWN = 3
 """Conflicts that the refusal names."""
+ADDED = ("seconds", "readings", "build_s", "load_s", "stops", "outliers")
+"""Fields of a session that add up over sessions."""
+LARGEST = (
+    *("drift_high", "load_before", "load_after", "timer_share", "others_cores", "stolen", "throttled"),
+    *("clock_high_mhz", "hottest_c"),
+)
+"""Fields whose worst is the largest."""
+SMALLEST = ("drift_low", "clock_low_mhz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,7 @@ def merge(first: MergeInput, second: MergeInput) -> Merged:
         interval=None,
         report=None,
         energy=None,
+        machine_after=None,
         networks=(),
         space=first.table.space if first.table.space == second.table.space else None,
         sources=sources,
@@ -243,16 +252,19 @@ def _worst_of(sessions: Sequence[Session]) -> Session:
     plans = sorted({session.plan for session in sessions})
     return msgspec.structs.replace(
         sessions[0],
+        **{name: _known(sum, sessions, name) for name in ADDED},
+        **{name: _known(max, sessions, name) for name in LARGEST},
+        **{name: _known(min, sessions, name) for name in SMALLEST},
         plan=f"merged from {len(sessions)} sessions ({', '.join(plans)})",
-        seconds=sum(session.seconds for session in sessions),
-        readings=readings,
         interrupted=interrupted / readings if readings else 0.0,
-        drift_low=min(session.drift_low for session in sessions),
-        drift_high=max(session.drift_high for session in sessions),
         halves_ratio=max((session.halves_ratio for session in sessions), key=lambda ratio: abs(math.log(ratio))),
-        load_before=max(session.load_before for session in sessions),
-        load_after=max(session.load_after for session in sessions),
         slowness=(),
         readings_sha256="",
         remarks=tuple(dict.fromkeys(remark for session in sessions for remark in session.remarks)),
     )
+
+
+def _known(worst: Callable[[list[float]], float], sessions: Sequence[Session], name: str) -> float | None:
+    """Of the sessions that know this field; None where none does."""
+    values = [value for session in sessions if (value := getattr(session, name)) is not None]
+    return worst(values) if values else None

@@ -85,6 +85,20 @@ def test_disjoint_tables_keep_their_entries_and_where_each_came_from() -> None:
     assert found.table.session.readings == first.session.readings + second.session.readings
 
 
+def test_the_session_of_a_merged_table_is_the_worst_of_its_sources() -> None:
+    session = make_table().session
+    first = msgspec.structs.replace(session, drift_low=0.8, halves_ratio=0.7, stops=1, remarks=("hot",))
+    second = msgspec.structs.replace(
+        session, drift_high=1.5, halves_ratio=1.2, stolen=0.1, stops=2, remarks=("hot", "busy")
+    )
+    found = merge(given(measured(0, SPECS, session=first)), given(measured(1, SPECS, session=second), "b.json"))
+    worst = found.table.session
+    assert (worst.drift_low, worst.drift_high, worst.halves_ratio) == (0.8, 1.5, 0.7)
+    assert (worst.stolen, worst.hottest_c, worst.stops, worst.remarks) == (0.1, None, 3, ("hot", "busy"))
+    assert (worst.readings, worst.readings_sha256) == (300, "")
+    assert [source.session for source in found.table.sources] == [first, second]
+
+
 def test_a_merged_table_merges_again_with_all_its_sources() -> None:
     once = merge(given(measured(0, SPECS)), given(measured(1, SPECS), "b.json")).table
     twice = merge(given(once, "ab.json"), given(measured(2, SPECS), "c.json")).table
