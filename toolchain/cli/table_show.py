@@ -59,10 +59,9 @@ def _kinds_text(found: "LatencyTable") -> str:
     if not kinds:
         return ""
     rows = [
-        (each.kind, each.entries, f"{each.share:.0%}", f"{each.per_tenth:+.1%}", f"{each.explained:.0%}")
-        for each in kinds
+        (each.kind, each.entries, f"{each.share:.0%}", f"{each.rise:+.1%}", f"{each.explained:.0%}") for each in kinds
     ]
-    heads = ("kind of block", "entries", "share of latency", "error per further tenth", "of errors explained")
+    heads = ("kind of block", "entries", "share of latency", "error, least to most of it", "of errors explained")
     return table(rows, heads, align=("left", *["right"] * 4)) + "\n\n"
 
 

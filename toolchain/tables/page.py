@@ -64,10 +64,8 @@ def _error(table: LatencyTable, errors: Sequence[NetworkError], kinds: Sequence[
             "A slope says that the table prices the kind too high (rising) or too low (falling); the kinds are not "
             "independent, since their shares add up to all of the latency."
         )
-        heads = ("Kind", "Entries", "Share of the latency", "Error per further tenth", "Of the errors explained")
-        rows = tuple(
-            (k.kind, str(k.entries), f"{k.share:.1%}", f"{k.per_tenth:+.2%}", f"{k.explained:.0%}") for k in kinds
-        )
+        heads = ("Kind", "Entries", "Share of the latency", "Error from least to most of it", "Of the errors explained")
+        rows = tuple((k.kind, str(k.entries), f"{k.share:.1%}", f"{k.rise:+.1%}", f"{k.explained:.0%}") for k in kinds)
         plotted = [kind_picture(kind, errors) for kind in kinds if kind.share >= LEAST_SHARE]
         blocks += [Paragraph(text), Table(heads, rows), *plotted]
     return Section("How wrong it is", tuple(blocks))

@@ -61,13 +61,14 @@ def kind_picture(kind: KindError, errors: Sequence[NetworkError]) -> Picture:
     chart.line([(chart.across.low, 0.0), (chart.across.high, 0.0)], "limit")
     level = sum(values) / len(values)
     ends = (chart.across.low, chart.across.high)
-    chart.line([(end, level + 10 * kind.per_tenth * (end - kind.share)) for end in ends], "span")
+    chart.line([(end, level + kind.slope * (end - kind.share)) for end in ends], "span")
     for each, share in zip(errors, shares, strict=True):
         colour, hollow = COLOURS[kind.kind], each.network.role == "calibration"
         chart.dot((share, each.error), colour, _network_text(each), hollow=hollow)
     caption = (
-        f"**{kind.kind.capitalize()}**: {kind.share:.0%} of the latency on average; a further tenth of it goes with "
-        f"{kind.per_tenth:+.1%} of error, which explains {kind.explained:.0%} of the errors' variance."
+        f"**{kind.kind.capitalize()}**: {kind.share:.0%} of the latency on average. From the network with the least of it "
+        f"to that with the most, the error moves by {kind.rise:+.1%}; that explains {kind.explained:.0%} of the errors' "
+        "variance."
     )
     return Picture(chart.svg(), caption)
 

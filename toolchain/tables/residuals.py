@@ -30,8 +30,10 @@ class KindError:
     entries: int
     share: float
     """Of the networks' predicted latency, on average."""
-    per_tenth: float
-    """By how much the error (a share) rises with a further tenth of the latency in this kind; least squares."""
+    slope: float
+    """Error over share of the latency in this kind; least squares."""
+    rise: float
+    """By how much the error rises along that line from the network with the least of this kind to that with the most."""
     explained: float
     """Share of the errors' variance that goes with it (r squared); 0 where the share hardly varies."""
 
@@ -70,10 +72,15 @@ def kind_errors(table: LatencyTable, errors: Sequence[NetworkError]) -> tuple[Ki
 def _kind_error(kind: str, entries: int, errors: Sequence[NetworkError]) -> KindError:
     shares = [each.shares[KINDS.index(kind)] for each in errors]
     values = [each.error for each in errors]
-    per_tenth = explained = 0.0
+    slope = explained = 0.0
     if statistics.pstdev(shares) > 1e-6 and statistics.pstdev(values) > 0:
-        per_tenth = statistics.linear_regression(shares, values).slope / 10
+        slope = statistics.linear_regression(shares, values).slope
         explained = statistics.correlation(shares, values) ** 2
     return KindError(
-        kind=kind, entries=entries, share=statistics.fmean(shares), per_tenth=per_tenth, explained=explained
+        kind=kind,
+        entries=entries,
+        share=statistics.fmean(shares),
+        slope=slope,
+        rise=slope * (max(shares) - min(shares)),
+        explained=explained,
     )

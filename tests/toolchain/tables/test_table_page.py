@@ -44,9 +44,10 @@ def test_the_kind_that_carries_the_error_comes_first() -> None:
     body = by_kind["projection block"]
     assert body.entries == 1
     assert body.share == pytest.approx((1 / 3 + 1 / 2 + 3 / 5 + 2 / 3) / 4)
-    assert body.per_tenth == pytest.approx(0.0087, abs=0.0005)
+    assert body.slope == pytest.approx(0.087, abs=0.005)
+    assert body.rise == pytest.approx(body.slope / 3)  # from a third to two thirds
     assert body.explained > 0.95
-    assert by_kind["head"].per_tenth < 0
+    assert by_kind["head"].rise < 0
     assert kind_errors(table(), network_errors(table())[:3]) == ()
 
 
