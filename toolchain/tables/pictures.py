@@ -66,9 +66,9 @@ def kind_picture(kind: KindError, errors: Sequence[NetworkError]) -> Picture:
         colour, hollow = COLOURS[kind.kind], each.network.role == "calibration"
         chart.dot((share, each.error), colour, _network_text(each), hollow=hollow)
     caption = (
-        f"**{kind.kind.capitalize()}**: {kind.share:.0%} of the latency on average. From the network with the least of it "
-        f"to that with the most, the error moves by {kind.rise:+.1%}; that explains {kind.explained:.0%} of the errors' "
-        "variance."
+        f"**{kind.kind.capitalize()}**: {kind.share:.0%} of the latency on average. From the network with the least "
+        f"of it to that with the most, the error moves by {kind.rise:+.1%}, which explains {kind.explained:.0%} of the "
+        "errors' variance."
     )
     return Picture(chart.svg(), caption)
 

@@ -33,7 +33,7 @@ class KindError:
     slope: float
     """Error over share of the latency in this kind; least squares."""
     rise: float
-    """By how much the error rises along that line from the network with the least of this kind to that with the most."""
+    """By how much the error rises along that line from the network with the least of the kind to that with the most."""
     explained: float
     """Share of the errors' variance that goes with it (r squared); 0 where the share hardly varies."""
 
