@@ -137,7 +137,7 @@ class Measuring:
         if self._runtime.reading_ms is None:
             self._times = dict.fromkeys(group.members, 1)
             return
-        warm_until_stable(self._models[0])
+        warm_until_stable(self._models[0], min(STABLE_LIMIT_S, self._seconds))
         # A clock of whole milliseconds, as some boards have, asks for readings of a tenth of a second.
         reading_ms = max(self._runtime.reading_ms, LEAST_TICKS * self._uncertain_ms)
         for candidate, model in self._models.items():
@@ -153,7 +153,8 @@ class Measuring:
             for candidate in members:
                 self._read(group.number, candidate, start)
             rounds += 1
-            spent_s = time.perf_counter() - start
+            # As it is written, so that a later run finds this group finished.
+            spent_s = self._partial.readings[-1].elapsed_s
             last = spent_s >= group.seconds and rounds >= self.least_rounds
             self._between(group, rounds, spent_s, total, last)
 
@@ -209,12 +210,12 @@ def wall_offset_s() -> float:
     return time.time() - time.perf_counter() - slept_s()
 
 
-def warm_until_stable(model: Any) -> None:
-    """Call until three windows of calls in a row agree within 2 %, or two seconds have passed."""
+def warm_until_stable(model: Any, limit_s: float) -> None:
+    """Call until three windows of calls in a row agree within 2 %, or the time is up."""
     calls = calls_for(model, 10.0)
     windows: List[float] = []
     start = time.perf_counter()
-    while time.perf_counter() - start < STABLE_LIMIT_S:
+    while time.perf_counter() - start < limit_s:
         windows.append(model.call(calls))
         last = sorted(windows[-3:])
         if len(last) == 3 and last[2] - last[0] < STABLE_SHARE * last[1]:
