@@ -30,7 +30,7 @@ REFINED_SHARE, NOISE_SHARE = 0.003, 0.03
 """Where the evidence says nothing: of a refining feature, and of the readings' noise. Worth one row each."""
 HUBER = 1.5
 """Deviations of the noise beyond which a row counts less."""
-SWEEPS, REWEIGH_EVERY, SETTLED = 100, 5, 0.02
+SWEEPS, REWEIGH_EVERY, SETTLED = 100, 3, 0.02
 LEAST_ROWS = 4
 SUM_ERROR = 0.0005
 """No device repeats itself to this; numbers that an additive model predicts better were made by adding."""
@@ -114,7 +114,7 @@ def fit_additive(
     fold = np.random.default_rng(seed).permutation(len(latency_ms)) % max(parts, 1)
     for number in range(parts):
         unseen = fold == number
-        predicted = np.maximum(columns[unseen] @ problem.solve(~unseen).coefficients_ms, least_ms)
+        predicted = np.maximum(columns[unseen] @ problem.solve(~unseen, start=solution).coefficients_ms, least_ms)
         left_out[unseen] = np.log(predicted / latency_ms[unseen])
     return AdditiveFit(
         coefficients_ms=solution.coefficients_ms,
@@ -166,39 +166,44 @@ class _Problem:
     ) -> None:
         import numpy as np
 
-        floors = [
-            FLOOR * np.median(latency_ms[kinds == kind]) if (kinds == kind).any() else 0.0
-            for kind in range(kinds.max() + 1)
+        medians = [
+            np.median(latency_ms[kinds == kind]) if (kinds == kind).any() else 1.0 for kind in range(kinds.max() + 1)
         ]
-        weight = 1 / np.maximum(latency_ms, np.array(floors)[kinds])
+        usual = np.array(medians)[kinds]
+        weight = 1 / np.maximum(latency_ms, FLOOR * usual)
         rows = columns * weight[:, None]
-        self._size = np.sqrt((rows**2).mean(axis=0))
+        # Rows far below the median weigh much: the less may one deviate before it counts less.
+        self._pull = np.minimum(1, 2 / (usual * weight))
+        self._size = np.sqrt(((rows * self._pull[:, None]) ** 2).mean(axis=0))
         self._size[self._size == 0] = 1.0
         self._rows, self._target = rows / self._size, latency_ms * weight
         self._member, self._bounded, self._kinds = member, bounded, kinds
         self._counts = np.bincount(member)
 
-    def solve(self, used: "Array") -> _Solution:
-        """The solution from the rows ``used`` (a mask)."""
+    def solve(self, used: "Array", start: _Solution | None = None) -> _Solution:
+        """The solution from the rows ``used`` (a mask); from ``start`` the variances settle sooner."""
         import numpy as np
 
         rows, target, kinds = self._rows[used], self._target[used], self._kinds[used]
-        variances = np.full(len(self._counts), 0.1**2)
+        variances, noise = np.full(len(self._counts), 0.1**2), np.full(self._kinds.max() + 1, 0.05**2)
         variances[0] = BASE_SHARE**2
-        noise = np.full(self._kinds.max() + 1, 0.05**2)
-        trust, solution = np.ones(len(target)), np.zeros(rows.shape[1])
+        if start is not None:
+            variances, noise = start.variances, start.noise
+        trust, solution = self._pull[used] ** 2, np.zeros(rows.shape[1])
         for sweep in range(SWEEPS):
             if sweep % REWEIGH_EVERY == REWEIGH_EVERY - 1:
-                deviation = np.abs(target - rows @ solution)
-                trust = np.minimum(1, HUBER * np.sqrt(noise[kinds]) / np.maximum(deviation, 1e-12))
+                trust = _trust(np.abs(target - rows @ solution) / self._pull[used], np.sqrt(noise), kinds)
             weighted = rows * (trust / noise[kinds])[:, None]
             covariance = np.linalg.inv(weighted.T @ rows + np.diag(1 / variances[self._member]))
             solution = covariance @ (weighted.T @ target)
             # What each row determines of the solution: its leverage.
             leverage = np.einsum("ij,ij->i", weighted @ covariance, rows)
+            before = np.concatenate([variances, noise])
+            variances = self._variances(covariance, solution, variances)
             noise = _noise(target - rows @ solution, trust, leverage, kinds, len(noise))
-            before, variances = variances, self._variances(covariance, solution, variances)
-            if sweep > 2 * REWEIGH_EVERY and np.abs(np.log(variances / before)).max() < SETTLED:
+            changed = np.abs(np.log(np.concatenate([variances, noise]) / before)).max()
+            # Weights change only now and then: the sweep after they did shows whether they still do.
+            if sweep > 2 * REWEIGH_EVERY and sweep % REWEIGH_EVERY == REWEIGH_EVERY - 1 and changed < SETTLED:
                 break
         if np.any(solution[self._bounded] < 0):
             solution = self._bounded_solution(rows, target, trust / noise[kinds], variances)
@@ -227,6 +232,21 @@ class _Problem:
         lowest = np.where(self._bounded, 0.0, -np.inf)
         solution: Array = lsq_linear(pulled, wanted, bounds=(lowest, np.inf)).x
         return solution
+
+
+def _trust(deviation: "Array", noise: "Array", kinds: "Array") -> "Array":
+    """Weights of the rows, (n,): 1, less beyond `HUBER` deviations.
+
+    The deviation of most rows, by its median, where that is less than the noise: a few wild rows raise the noise.
+    """
+    import numpy as np
+
+    usual = [
+        1.4826 * np.median(deviation[kinds == kind]) if (kinds == kind).any() else 0.0 for kind in range(len(noise))
+    ]
+    limit = HUBER * np.minimum(np.maximum(usual, noise / 3), noise)
+    trust: Array = np.minimum(1, limit[kinds] / np.maximum(deviation, 1e-12))
+    return trust
 
 
 def _noise(residual: "Array", trust: "Array", leverage: "Array", kinds: "Array", count: int) -> "Array":
