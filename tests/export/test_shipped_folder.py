@@ -40,7 +40,8 @@ class TestContents:
     def test_everything_is_there_and_listed(self, shipped: Path) -> None:
         manifest = read_manifest(shipped)
         names = {"labels.txt", "model.fp32.onnx", "preprocessing.json", "test_vectors.npz"}
-        names |= {"report.html", "report.json", "report.md"}
+        names |= {"report.html", "report.json", "report.md", "MODEL_CARD.md", "test_inputs.bin", "test_logits.bin"}
+        names |= {"example.py", "example.cpp", "CMakeLists.txt"}
         assert {path.name for path in shipped.iterdir()} == names | {"manifest.json"}
         assert {file.name for file in manifest.files} == names
         for file in manifest.files:
@@ -69,6 +70,7 @@ class TestContents:
 
     def test_same_inputs_give_the_same_bytes(self, ship: Ship, shipped: Path, tmp_path: Path) -> None:
         again = ship(tmp_path / "again")
+        assert (shipped / "report.html").stat().st_size > 5000
         for path in shipped.iterdir():
             assert (again / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -166,13 +168,13 @@ class TestReportText:
     def test_a_given_architecture_was_not_searched(self, shipped: Path) -> None:
         assert "was given by the user; nothing was searched" in self.markdown(shipped, search=None)
 
-    def test_the_example_in_it_runs(self, shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_says_how_to_run_the_examples(self, shipped: Path) -> None:
         text = (shipped / "report.md").read_text()
-        code = text.partition("```python\n")[2].partition("```")[0]
-        printed: list[str] = []
-        monkeypatch.chdir(shipped)
-        exec(compile(code, "report.md", "exec"), {"print": printed.append})  # noqa: S102
-        assert printed[0] in METADATA.class_names
+        assert (
+            "python example.py image.npy     # classifies a raw image: (height, width, channels), pixels 0 to 16"
+            in text
+        )
+        assert "cmake -B build -DONNXRUNTIME_ROOT=/path/to/onnxruntime && cmake --build build" in text
 
     def test_a_latency_is_measured_or_says_why_not(self) -> None:
         with pytest.raises(ContractError, match="either measured or says why not"):

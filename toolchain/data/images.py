@@ -82,7 +82,7 @@ class ImageData:
         if brightest < TOO_DARK * preprocessing.value_range_max:
             raise FednasError(
                 f"data set {self.name} has pixels up to {brightest:g} only, "
-                f"but the network was trained on pixels from 0 to {preprocessing.value_range_max:g}: all would be black",
+                f"but the network was trained on pixels from 0 to {preprocessing.value_range_max:g}",
                 hint="scale the images to the range that the network was trained on",
             )
         return replace(self, preprocessing=preprocessing)
@@ -90,9 +90,7 @@ class ImageData:
     def check_class_names(self, names: tuple[str, ...]) -> None:
         """Raise `FednasError` if the network has the same classes in another order: its logits would be misread."""
         if self.class_names != names and sorted(self.class_names) == sorted(names):
-            first = next(
-                i for i, (own, theirs) in enumerate(zip(self.class_names, names, strict=True)) if own != theirs
-            )
+            first = next(i for i, name in enumerate(names) if self.class_names[i] != name)
             raise FednasError(
                 f"data set {self.name} has the classes of the network in another order: "
                 f"class {first} is {self.class_names[first]!r} here and {names[first]!r} there",

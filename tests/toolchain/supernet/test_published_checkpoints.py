@@ -92,7 +92,7 @@ def test_a_truncated_checkpoint_is_refused(checkpoint: Path, tmp_path: Path) -> 
     path = tmp_path / "short.pt"
     path.write_bytes(checkpoint.read_bytes()[:5_000_000])
     for read in (open_supernet, read_supernet_header):
-        with pytest.raises(FednasError, match=r"truncated or not a torch checkpoint .*copy it again"):
+        with pytest.raises(FednasError, match=r"(truncated or damaged|is empty) .*copy it again"):
             read(path)
 
 
@@ -183,7 +183,7 @@ def test_a_tensor_outside_its_storage_is_refused(tmp_path: Path) -> None:
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
     old = tmp_path / "old.pt"
     old.write_bytes(pickle.dumps({"params": {}}))
-    with pytest.raises(FednasError, match="truncated or not a torch checkpoint"):
+    with pytest.raises(FednasError, match=r"is a bare pickle|is not a torch checkpoint"):
         open_supernet(old)
     other = tmp_path / "zip.pt"
     with zipfile.ZipFile(other, "w") as archive:

@@ -1,0 +1,177 @@
+"""Candidates compared by measurement, files that read pixels, and data that does not go with the supernet."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from typer.testing import CliRunner, Result
+
+from fednas.common import FednasError, load_json
+from fednas.export import MeasuredLatency, OnnxFile, OrtRunner, Report, read_manifest, verify_folder
+from fednas.toolchain.cli import app
+from fednas.toolchain.data import ImageData, LabelledImages, Preprocessing
+from fednas.toolchain.ship.readings import Reading
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def reading(median_ms: float, half: float = 0.001) -> Reading:
+    record = MeasuredLatency(
+        median_ms=median_ms,
+        low_ms=median_ms - half,
+        high_ms=median_ms + half,
+        p10_ms=median_ms,
+        p90_ms=median_ms,
+        runs=10,
+        threads=1,
+        runtime="r",
+        machine="m",
+    )
+    return Reading(record, "")
+
+
+def measured_as(medians: Sequence[float | None]) -> Callable[..., list[Reading]]:
+    def measure(files: Sequence[OnnxFile], *_: Any, **__: Any) -> list[Reading]:
+        assert len(files) == len(medians)
+        return [Reading(None, "busy") if median is None else reading(median) for median in medians]
+
+    return measure
+
+
+CPU = ("--device", "cpu", "--profile-seconds", "0", "--max-latency", "0.5ms")
+
+
+@pytest.mark.parametrize(
+    ("medians", "kept", "verdict"),
+    [
+        ((0.3, 0.4, 0.49), 2, "met"),  # all meet it: the fittest, whose prediction was too high
+        ((0.4995, 0.51, 0.52), 0, "cannot tell"),
+        ((0.3, None, 0.51), 0, "met"),  # what could not be measured drops out
+    ],
+)
+def test_the_fittest_that_measures_within_the_budget_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    medians: tuple[float | None, ...],
+    kept: int,
+    verdict: str,
+) -> None:
+    monkeypatch.setattr("fednas.toolchain.ship.candidates.measure_all_here", measured_as(medians))
+    run(*CPU, "--candidates", "3", "--out", str(tmp_path))
+    shipment = read_manifest(tmp_path / "cpu").shipment
+    assert [candidate.kept for candidate in shipment.candidates] == [i == kept for i in range(3)]
+    assert shipment.architecture == shipment.candidates[kept].architecture
+    predicted = [candidate.predicted_ms for candidate in shipment.candidates]
+    assert predicted == sorted(predicted)
+    assert shipment.latency.measured == shipment.candidates[kept].measured
+    assert shipment.budgets[0].verdict == verdict
+    assert shipment.search is not None
+    assert shipment.search.status == "feasible"
+    assert not (tmp_path / "cpu" / ".candidates").exists()
+    assert "kept" in (tmp_path / "cpu" / "report.md").read_text()
+
+
+def test_where_nothing_can_be_measured_the_predicted_best_is_kept_and_said(tmp_path: Path) -> None:
+    result = run("--device", "jetson", "--max-latency", "0.2ms", "--candidates", "3", "--out", str(tmp_path), "--json")
+    assert result.exit_code == 0, result.stderr
+    shipment = read_manifest(tmp_path / "jetson").shipment
+    assert len(shipment.candidates) == 3
+    assert sum(candidate.kept for candidate in shipment.candidates) == 1
+    assert shipment.search is not None
+    assert shipment.search.status == "optimal"
+    report = load_json(tmp_path / "jetson" / "report.json", Report, "report")
+    assert (
+        "Candidates: 3 of 3 were not measured: this machine is not Jetson Orin Nano 8 GB (Super)."
+        in report.not_verified
+    )
+    assert report.frontier is not None
+    assert report.frontier.limit == 0.2
+    fitnesses = [point.fitness for point in report.frontier.points]
+    assert fitnesses == sorted(fitnesses)
+    assert len(report.examples) == 12
+    better = shipment.budgets[0].next_better
+    assert better is not None
+    assert better.needs > 0.2
+    assert better.needs_text == "0.20004 ms"
+
+
+def test_files_that_read_pixels_ship_with_pixels(tmp_path: Path) -> None:
+    arguments = ("--device", "jetson", "--max-macs", "1M", "--precision", "fp16,int8", "--input", "uint8")
+    assert run(*arguments, "--out", str(tmp_path)).exit_code == 0
+    folder = tmp_path / "jetson"
+    manifest = read_manifest(folder)
+    assert {model.input_type for model in manifest.models} == {"uint8"}
+    assert all(model.evidence.source_accuracy is not None for model in manifest.models)
+    assert all(model.peak_activation_bytes for model in manifest.models)
+    vectors = np.load(folder / "test_vectors.npz")
+    assert vectors["inputs"].dtype == np.uint8
+    steps = json.loads((folder / "preprocessing.json").read_text())
+    assert (steps["input_type"], steps["steps"]) == ("uint8", ["to_nchw"])
+    with OrtRunner(folder / "model.fp32.onnx") as runner:
+        assert np.abs(runner.infer(vectors["inputs"]) - vectors["logits"]).max() < 1e-3
+    assert verify_folder(folder).passed
+    assert "TensorRT takes them from 8.5 on by its documents; that was never run" in (folder / "report.md").read_text()
+
+
+def test_one_device_under_two_names_is_exported_once(tmp_path: Path) -> None:
+    arguments = ("--device", "jetson", "--device", "jetson-orin-nano", "--max-macs", "1M")
+    result = run(*arguments, "--out", str(tmp_path))
+    assert "--device jetson-orin-nano is the same device as --device jetson: exported once, as jetson" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["jetson"]
+
+
+def test_without_data_verify_does_not_end_with_plain_verified(tmp_path: Path) -> None:
+    run("--device", "jetson", "--max-macs", "1M", "--data", "none", "--input", "uint8", "--out", str(tmp_path))
+    result = run("verify", str(tmp_path))
+    assert result.exit_code == 0
+    assert result.stdout.endswith("unchanged since it was shipped, but accuracy was never checked\n")
+    assert json.loads(run("verify", str(tmp_path), "--json").stdout)["status"] == "unverified"
+
+
+def digits_file(path: Path, scale: float) -> None:
+    digits = load_digits()
+    images, labels = (digits.images * scale).astype(np.uint8), digits.target
+    np.savez(path, x_train=images[:1400], y_train=labels[:1400], x_test=images[1400:], y_test=labels[1400:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "jetson-nano", "--input", "uint8"], "jetson-nano has TensorRT 8.2, which takes no uint8 inputs"),
+        (["--device", "jetson", "--input", "int8"], "unknown input type 'int8'; did you mean uint8"),
+        (
+            ["--device", "jetson", "--input", "uint8", "--precision", "fp16", "--fp16-io"],
+            "--fp16-io and --input uint8 both say what the file reads",
+        ),
+        (["--device", "jetson", "--candidates", "3"], "--candidates compares networks near a latency budget"),
+        (["--device", "jetson", "--card", "nowhere.toml"], "model card details nowhere.toml does not exist"),
+        (["--device", "jetson", "--data", "npz:dark.npz"], "has pixels up to 1 only, but the network was trained on"),
+        (["--device", "jetson", "--data", "npz:bright.npz"], "has pixels up to 160, but the network was trained on"),
+    ],
+)
+def test_bad_input_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    digits_file(tmp_path / "dark.npz", 1 / 16)
+    digits_file(tmp_path / "bright.npz", 10.0)
+    result = run(*arguments, "--out", "out")
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_classes_in_another_order_are_refused() -> None:
+    images = LabelledImages(np.ones((2, 1, 1, 1)), np.array([0, 1]))
+    own = Preprocessing(channels=1, height=1, width=1, value_range_max=1.0, mean=(0.0,), std=(1.0,))
+    data = ImageData("mine", ("cat", "dog"), own, images, images, images)
+    data.check_class_names(("cat", "dog"))
+    data.check_class_names(("katze", "hund"))
+    with pytest.raises(FednasError, match="in another order: class 0 is 'cat' here and 'dog' there"):
+        data.check_class_names(("dog", "cat"))
