@@ -109,7 +109,7 @@ def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing:
     shipment, models = report.shipment, report.models
     sections = (
         Section("Why it is not verified", (Bullets(report.reasons),)) if report.reasons else None,
-        _chosen(shipment),
+        _chosen(shipment, judged_model(shipment, models)),
         _budgets(shipment.budgets),
         frontier_section(report.frontier, shipment.candidates),
         candidates_section(shipment.candidates),
@@ -133,7 +133,7 @@ def _last(report: Report) -> str:
     return f"Made by fednas-export {report.tool_version}."
 
 
-def _chosen(shipment: Shipment) -> Section:
+def _chosen(shipment: Shipment, model: Model) -> Section:
     search = shipment.search
     if search is None:
         why = "The architecture was given by the user; nothing was searched."
@@ -153,10 +153,17 @@ def _chosen(shipment: Shipment) -> Section:
         ("Fitness", "unknown" if shipment.fitness is None else f"{shipment.fitness:.6g}"),
         ("MACs", f"{shipment.macs:,}"),
         ("Parameters", f"{shipment.params:,}"),
+        ("Peak activation memory", _memory(model)),
         ("Supernet", f"{shipment.supernet.name} (SHA-256 `{shipment.supernet.sha256}`)"),
         ("Batch norms", norms),
     )
     return Section("What was chosen, and why", (Paragraph(why), Table(("", ""), rows)))
+
+
+def _memory(model: Model) -> str:
+    if model.peak_activation_bytes is None:
+        return "unknown"
+    return f"{format_bytes(model.peak_activation_bytes)} for one image (`{model.file}`; computed from its graph)"
 
 
 def _budgets(budgets: Sequence[Budget]) -> Section:
