@@ -204,6 +204,7 @@ def _latency(latency: Latency) -> Section:
         held = "" if latency.kind == "measured" else " of public measurements of other devices"
         filled = f"; {predicted.modelled:.0%} of it from modelled entries" if predicted.modelled else ""
         name = f"table {latency.table.name}" if latency.kind == "measured" else latency.table.name
+        name += _power(latency.table.power_mode)
         note = f"{predicted.coverage:.0%} interval{held}; {what}{name}{filled}"
         rows.append((label, format_latency_ms(predicted.latency_ms), interval, note))
     if latency.measured is not None:
@@ -214,6 +215,7 @@ def _latency(latency: Latency) -> Section:
             f"read {how}; 95 % interval of the median of {measured.runs} runs (10 to 90 % of them: "
             f"{format_latency_ms(measured.p10_ms)} to {format_latency_ms(measured.p90_ms)}), "
             f"{measured.threads} thread(s), {measured.runtime}, {measured.machine}"
+            f"{_power(measured.power_mode)}"
         )
         rows.append(("measured on the exporting machine", format_latency_ms(measured.median_ms), interval, note))
         if measured.state == "in turn" and measured.alone_ms is not None:
@@ -222,6 +224,10 @@ def _latency(latency: Latency) -> Section:
     if not rows:
         return Section("Latency of one image", (Paragraph(f"Unknown: {latency.not_measured_because}."),))
     return Section("Latency of one image", (Table(("Kind", "Latency", "Interval", "Basis"), tuple(rows)),))
+
+
+def _power(mode: str | None) -> str:
+    return f", power mode {mode}" if mode else ""
 
 
 def _evidence(models: Sequence[Model], shipment: Shipment) -> Section:
