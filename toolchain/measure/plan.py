@@ -25,6 +25,8 @@ FEWEST_CHOSEN, MOST_CHOSEN = 20, 100
 FEWEST_BLOCKS, MOST_BLOCKS = 24, 150
 ROUNDS = 9
 """Readings of each that a plan's size is reckoned with; time that is left goes into more of them."""
+CHOSEN_SHARE = 0.75
+"""Of the seconds; the rest goes to the reference, which is read in every round of every group."""
 MACS_PER_MS = 30e6
 """Of a common core: before anything is measured, the best guess at how long a reading takes."""
 CALLS = 2
@@ -83,7 +85,7 @@ def _modelled_plan(name: str, space: SearchSpace, blocks: tuple[BlockSpec, ...],
     chosen = chosen_networks(space, random.Random(seed), (*known, *held_out), MOST_CHOSEN)  # noqa: S311
     if len(held_out) < HELD_OUT_NETWORKS or len(chosen) < LEAST_NETWORKS:
         raise _too_few(len(held_out) + len(chosen) + len(known))
-    left_s = seconds - sum(map(_expected_s, (*held_out, *known, *((block,) for block in blocks))))
+    left_s = CHOSEN_SHARE * seconds - sum(map(_expected_s, (*held_out, *known, *((block,) for block in blocks))))
     calibration = [*known]
     for network in chosen:
         left_s -= _expected_s(network)
