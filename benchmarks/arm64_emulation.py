@@ -7,7 +7,7 @@ it, and runs SCRIPT there with qemu's user-mode emulation. Needs Linux, the Debi
 debootstrap, the package mirror that apt is set up with, and pip; needs no binfmt registration and no second stage.
 With a kit: `python benchmarks/arm64_emulation.py KIT/measure.py`. The tests take DIR as FEDNAS_ARM64_ROOT.
 
-onnxruntime is 1.23.2 because 1.32.0 crashes at import under qemu 7.2.
+onnxruntime is 1.23.2 because 1.32.0 crashes at import under qemu 7.2. What runs with it: `shipped_on_arm64.py`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 SUITE, PYTHON = "bookworm", "usr/bin/python3.11"
@@ -33,15 +33,12 @@ def main() -> int:
     parser.add_argument("script", type=Path)
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
-    if missing := [
-        f"{program} (package {package})" for program, package in NEEDED.items() if not shutil.which(program)
-    ]:
-        print(f"not here: {', '.join(missing)}", file=sys.stderr)
-        return 1
     make_userland(options.root)
-    make_site(site_of(options.root))
+    site = options.root.with_name(options.root.name + "-site")
+    if not site.exists():
+        install(site, PACKAGES)
     command = arm64_command(options.root, options.cpu, [str(options.script), *options.arguments])
-    return subprocess.run(command, env=arm64_environment(options.root), check=False).returncode
+    return subprocess.run(command, env=arm64_environment(site), check=False).returncode
 
 
 def arm64_command(root: Path, cpu: str, words: list[str]) -> list[str]:
@@ -49,40 +46,40 @@ def arm64_command(root: Path, cpu: str, words: list[str]) -> list[str]:
     return ["qemu-aarch64-static", "-cpu", cpu, "-L", str(root), str(root / PYTHON), *words]
 
 
-def arm64_environment(root: Path) -> dict[str, str]:
-    """With the wheels on the path of modules, and one thread."""
-    return {**os.environ, "PYTHONPATH": str(site_of(root)), "OMP_NUM_THREADS": "1"}
-
-
-def site_of(root: Path) -> Path:
-    """Where the wheels are unpacked: beside the userland."""
-    return root.with_name(root.name + "-site")
+def arm64_environment(site: Path) -> dict[str, str]:
+    """With the packages in ``site`` on the path of modules, and one thread."""
+    return {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
 
 
 def make_userland(root: Path) -> None:
-    """First stage of debootstrap, then every package unpacked; about a minute."""
+    """First stage of debootstrap, then every package unpacked, about a minute; nothing if it is there.
+
+    Exits with one line where a program, the rights or the mirror are missing.
+    """
+    missing = [f"{program} (package {package})" for program, package in NEEDED.items() if not shutil.which(program)]
+    if missing:
+        sys.exit(f"not here: {', '.join(missing)}")
     if (root / PYTHON).exists():
         return
+    if os.geteuid() != 0:
+        sys.exit(f"debootstrap makes {root} only for root; name a userland that is there with --root")
     root.mkdir(parents=True, exist_ok=True)
     wanted = "--include=python3-minimal,python3,libstdc++6,libgomp1"
     words = ["debootstrap", "--arch=arm64", "--foreign", "--variant=minbase", wanted, SUITE, str(root), mirror()]
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    if subprocess.run(words, check=False, stdout=subprocess.DEVNULL).returncode:
+        sys.exit(f"debootstrap failed; is there a mirror? {root}/debootstrap/debootstrap.log says why")
     for archive in sorted((root / "var/cache/apt/archives").glob("*.deb")):
         subprocess.run(["dpkg-deb", "-x", str(archive), str(root)], check=True)
 
 
-def make_site(site: Path) -> None:
-    """numpy and onnxruntime for it."""
-    if site.exists():
-        return
-    wheels = site.with_name(site.name + "-wheels")
-    words = ["--no-deps", "--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp"]
+def install(site: Path, requirements: Sequence[str]) -> None:
+    """These packages with all that they need, as wheels for 64-bit Arm, in the folder ``site``."""
+    words = ["--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp"]
     for name in PLATFORMS:
         words += ["--platform", f"{name}_aarch64"]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(wheels)]
-    subprocess.run([*pip, *words, *PACKAGES], check=True)
-    for wheel in wheels.glob("*.whl"):
-        zipfile.ZipFile(wheel).extractall(site)
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--target", str(site), *words, *requirements]
+    if subprocess.run(pip, check=False).returncode:
+        sys.exit("pip found no wheels for aarch64")
 
 
 def mirror() -> str:
