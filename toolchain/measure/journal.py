@@ -133,7 +133,7 @@ def _read(path: Path, job: str) -> tuple[list[Reading], int]:
     if header.job != job:
         raise FednasError(
             f"partial results {path} belong to another job: another space, machine, power mode, runtime or setting",
-            hint="start again without --resume, or give the --out of that job; a sparse or network plan also needs its --seconds",
+            hint="start again without --resume, or give that job's --out (and --seconds: sparse, network)",
         )
     return readings, data.rfind(b"\n") + 1
 
