@@ -3,6 +3,7 @@
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,20 +64,26 @@ def test_a_kill_at_any_byte_keeps_every_whole_line(path: Path) -> None:
         assert path.read_bytes() == whole[: whole.rindex(b"\n", 0, size) + 1]
 
 
-@pytest.fixture
+@contextmanager
 def small_disk(path: Path) -> Iterator[None]:
-    """No file may grow beyond ten bytes more than the journal has: writing stops in the middle of a line."""
+    """No file may grow beyond ten bytes more than the journal has: writing stops in the middle of a line.
+
+    Only for as long as needed: the limit holds for the whole process, and so for the report of the tests too.
+    """
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_is_one_line_and_loses_one_reading(path: Path, small_disk: None) -> None:
+def test_a_full_disk_is_one_line_and_loses_one_reading(path: Path) -> None:
     with (
         Journal(path, job="a", resume=True) as journal,
+        small_disk(path),
         pytest.raises(FednasError, match=r"cannot be written: .*; the readings so far are kept; free .*--resume"),
     ):
         journal.add(FIRST)
