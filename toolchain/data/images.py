@@ -79,13 +79,14 @@ class ImageData:
                 f"but the network was trained on pixels from 0 to {preprocessing.value_range_max:g}",
                 hint="use the data that the network was trained on, or scale the images",
             )
+        prepared = replace(self, preprocessing=preprocessing)
         if brightest < TOO_DARK * preprocessing.value_range_max:
             raise FednasError(
                 f"data set {self.name} has pixels up to {brightest:g} only, "
                 f"but the network was trained on pixels from 0 to {preprocessing.value_range_max:g}",
                 hint="scale the images to the range that the network was trained on",
             )
-        return replace(self, preprocessing=preprocessing)
+        return prepared
 
     def check_class_names(self, names: tuple[str, ...]) -> None:
         """Raise `FednasError` if the network has the same classes in another order: its logits would be misread."""
