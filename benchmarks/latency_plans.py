@@ -1,6 +1,6 @@
 """Which plan predicts best for its device time: each against the same held-out subnets, on this machine.
 
-    python benchmarks/latency_plans.py SPACE.json [--plans exhaustive,sparse:60,sparse:300,mlp:60,mlp:300]
+    python benchmarks/latency_plans.py SPACE.json [--plans exhaustive:100,sparse:60,sparse:300,mlp:60,mlp:300]
         [--held-out 200] [--work FOLDER]
 
 Every plan runs in a session of its own, and the held-out subnets are read in the same session, interleaved with it,
@@ -36,6 +36,7 @@ from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.local import collect_here
 from fednas.toolchain.measure.plan import Plan, Specs, plan_for
+from fednas.toolchain.measure.rounds import LEAST_ROUNDS, groups_of
 from fednas.toolchain.measure.runtimes.onnxruntime_session import OnnxRuntimeModel
 from fednas.toolchain.space import (
     Architecture,
@@ -164,16 +165,21 @@ class Recipe:
         self._rng = random.Random(42)  # noqa: S311 - the recipe's seed
         self._seconds = seconds
         self._rounds = rounds
-        self.spent_s = 0.0
         self._calls = 0
+        self.finished_s: list[float] = []
+        """Device time when each subnet was done."""
         self.features: list[list[float]] = []
         self.latency_ms: list[float] = []
 
     def __call__(self, done: float, total: float, what: str = "") -> None:  # noqa: ARG002 - a progress callback
         """Called after every round over held-out subnets: take the next share of the device time."""
         self._calls += 1
-        while self.spent_s < self._seconds * min(1.0, self._calls / self._rounds):
+        while self._spent_s < self._seconds * min(1.0, self._calls / self._rounds):
             self._measure_one(draw(self._space, self._rng))
+
+    @property
+    def _spent_s(self) -> float:
+        return self.finished_s[-1] if self.finished_s else 0.0
 
     def _measure_one(self, architecture: Architecture) -> None:
         specs = blocks_of(self._space, architecture)
@@ -181,7 +187,7 @@ class Recipe:
         start = time.perf_counter()
         model.call(RECIPE_WARM_UPS)
         self.latency_ms.append(model.call(RECIPE_CALLS))
-        self.spent_s += time.perf_counter() - start
+        self.finished_s.append(self._spent_s + time.perf_counter() - start)
         self.features.append(features_of(self._space, architecture, specs))
 
 
@@ -192,43 +198,49 @@ def features_of(space: SearchSpace, architecture: Architecture, specs: Specs) ->
     return [*architecture.d, *architecture.e, *widths, _macs(specs), params]
 
 
-def run_recipe(space: SearchSpace, seconds: float, held_out: int, work: Path) -> list[Row]:
-    """The published predictor, given as much device time; as published, and trained for longer."""
-    from fednas.toolchain.measure.rounds import LEAST_ROUNDS, groups_of
-
-    rng = random.Random(SEED_OF_THE_HELD_OUT)  # noqa: S311 - as in held_out_networks
-    architectures: dict[Specs, Architecture] = {}
-    while len(architectures) < held_out:
-        architecture = draw(space, rng)
-        architectures.setdefault(blocks_of(space, architecture), architecture)
-    networks = tuple(architectures)
-    plan = Plan("truth", blocks_of(space, largest_architecture(space)), (), (), networks, ())
-    recipe = Recipe(space, seconds, LEAST_ROUNDS * len(groups_of(plan.candidates)))
+def run_recipe(space: SearchSpace, budgets_s: Sequence[float], held_out: int, work: Path) -> list[Row]:
+    """The published predictor, given the first so many seconds of one session; as published, and trained for longer."""
+    networks = held_out_architectures(space, held_out)
+    plan = Plan("truth", blocks_of(space, largest_architecture(space)), (), (), tuple(networks), ())
+    recipe = Recipe(space, max(budgets_s), LEAST_ROUNDS * len(groups_of(plan.candidates)))
     start = time.perf_counter()
     collected = collect_here(job_of(plan, 0.1), progress=recipe)
     wall_s = time.perf_counter() - start
     analysis = Analysis(collected)
-    measured = np.array([network.latency_ms for network in analysis.measured(networks)])
-    rows = [features_of(space, architectures[specs], specs) for specs in networks]
+    measured = np.array([network.latency_ms for network in analysis.measured(plan.held_out)])
+    asked = np.array([features_of(space, architecture, specs) for specs, architecture in networks.items()])
     x, y = np.array(recipe.features), np.array(recipe.latency_ms)
+    np.savez(work / "mlp.npz", measured=measured, features=x, latency_ms=y, asked=asked, finished_s=recipe.finished_s)
     found = []
-    for note, epochs in (("", PUBLISHED_EPOCHS), (", more epochs", round(PUBLISHED_STEPS / math.ceil(len(x) / 32)))):
-        predicted = perceptron(x, y, np.array(rows), epochs)
-        error = np.abs(predicted / measured - 1)
-        row = Row(
-            plan=f"published predictor{note}, {seconds:g} s",
-            device_s=recipe.spent_s,
-            wall_s=wall_s,
-            readings=len(x),
-            mape=float(error.mean()),
-            within_5=float((error <= 0.05).mean()),
-            within_10=float((error <= 0.10).mean()),
-            tau=float(kendalltau(predicted, measured).statistic),
-            coverage=None,
-            repeatability=analysis.repeatability,
-        )
-        found.append(row)
-    np.savez(work / f"mlp-{seconds:g}.npz", measured=measured, features=x, latency_ms=y, asked=np.array(rows))
+    for seconds in budgets_s:
+        rows = int(np.searchsorted(recipe.finished_s, seconds, side="right"))
+        longer = round(PUBLISHED_STEPS / math.ceil(rows / 32))
+        for note, epochs in (("", PUBLISHED_EPOCHS), (", trained for longer", longer)):
+            predicted = perceptron(x[:rows], y[:rows], asked, epochs)
+            error = np.abs(predicted / measured - 1)
+            row = Row(
+                plan=f"published predictor, {seconds:g} s{note}",
+                device_s=recipe.finished_s[rows - 1],
+                wall_s=wall_s,
+                readings=rows,
+                mape=float(error.mean()),
+                within_5=float((error <= 0.05).mean()),
+                within_10=float((error <= 0.10).mean()),
+                tau=float(kendalltau(predicted, measured).statistic),
+                coverage=None,
+                repeatability=analysis.repeatability,
+            )
+            found.append(row)
+    return found
+
+
+def held_out_architectures(space: SearchSpace, count: int) -> dict[Specs, Architecture]:
+    """The networks of `held_out_networks` for a plan that measures none, with their genes."""
+    rng = random.Random(SEED_OF_THE_HELD_OUT)  # noqa: S311 - as there
+    found: dict[Specs, Architecture] = {}
+    while len(found) < count:
+        architecture = draw(space, rng)
+        found.setdefault(blocks_of(space, architecture), architecture)
     return found
 
 
@@ -289,19 +301,21 @@ def main() -> None:
     """Run the plans asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("space", type=Path)
-    parser.add_argument("--plans", default="exhaustive:300,sparse:60,sparse:300,mlp:60,mlp:300")
+    parser.add_argument("--plans", default="exhaustive:100,sparse:60,sparse:300,mlp:60,mlp:300")
     parser.add_argument("--held-out", type=int, default=200)
     parser.add_argument("--work", type=Path, default=Path("latency-plans"))
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     space = load_space(asked.space)
     rows = []
-    for text in asked.plans.split(","):
-        name, _, seconds = text.partition(":")
+    pairs = [(name, float(seconds)) for name, _, seconds in (text.partition(":") for text in asked.plans.split(","))]
+    recipes = [seconds for name, seconds in pairs if name == "mlp"]
+    sessions = [pair for pair in pairs if pair[0] != "mlp"] + ([("mlp", max(recipes))] if recipes else [])
+    for name, seconds in sessions:
         if name == "mlp":
-            rows += run_recipe(space, float(seconds), asked.held_out, asked.work)
+            rows += run_recipe(space, recipes, asked.held_out, asked.work)
         else:
-            rows += run_plan(space, name, float(seconds), asked.held_out, asked.work)
+            rows += run_plan(space, name, seconds, asked.held_out, asked.work)
         (asked.work / "rows.json").write_text(json.dumps([vars(row) for row in rows], indent=1))
         print("\n".join(as_markdown(rows, asked.held_out)), flush=True)
 
