@@ -48,6 +48,7 @@ def test_a_sound_folder_passes(shipped: Path) -> None:
     assert [check.name for check in report.checks] == [
         "files",
         "status",
+        "documents",
         "model.fp32.onnx: graph",
         "model.fp32.onnx: precision",
         "model.fp32.onnx: metadata",
