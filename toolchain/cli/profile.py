@@ -16,6 +16,7 @@ from fednas.toolchain.cli.table import findings_text, summary_text
 if TYPE_CHECKING:
     from fednas.latency_tables import LatencyTable
     from fednas.profiles import DeviceProfile
+    from fednas.toolchain.measure.runtimes import TimingRuntime
 
 _PLANS = ("exhaustive", "sparse", "network")
 profile_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None, no_args_is_help=False)
@@ -30,18 +31,19 @@ def profile(
     space: SpaceOption = None,
     supernet: SupernetOption = None,
     runtime: Annotated[
-        str | None, typer.Option(help="Runtime to measure with, one that `doctor` lists; default onnxruntime.")
+        str | None, typer.Option(help="Runtime to measure with, one that `doctor` lists; default: the device's.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="Precision to measure: fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Precision to measure: fp32, fp16 or int8.")] = "fp32",
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
     plan: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="What to measure: exhaustive (every distinct block), sparse (chosen networks and blocks, the rest "
-            "modelled) or network (whole networks only, all blocks modelled)."
+            "modelled) or network (whole networks only, all blocks modelled).",
+            show_default="exhaustive; network where TensorRT measures here",
         ),
-    ] = "exhaustive",
+    ] = None,
     over: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,7 +96,7 @@ def profile(
             precision=precision,
             threads=threads,
             batch=batch,
-            plan=plan,
+            plan=plan or _PLANS[0],
             seconds=seconds,
             profiles=profiles,
         )
@@ -109,10 +111,10 @@ def profile(
         return
     if board_python is not None:
         raise FednasError("--board-python is given, but no board over ssh", hint="leave it out")
-    _check_built(precision, plan)
+    _check_names(precision, plan)
     target = find_profile(device, profiles)
-    if runtime is not None and runtime != "onnxruntime":
-        _check_runtime(runtime, target)
+    timing = _timing_runtime(runtime or target.runtime, target)
+    plan = plan or ("network" if timing.networks_only else _PLANS[0])
     measured_space = space_from(space, supernet)
     # Heavy from here on: the checks above answer at once.
     from fednas.latency_tables import readings_path, save_table
@@ -136,7 +138,8 @@ def profile(
                 measured_space,
                 target,
                 plan=plan,
-                runtime=runtime or "onnxruntime",
+                runtime=timing.name,
+                precision=precision,
                 threads=threads,
                 batch=batch,
                 seconds=seconds,
@@ -194,8 +197,9 @@ def _given(options: Mapping[str, bool]) -> list[str]:
     return [option for option, given in options.items() if given]
 
 
-def _check_runtime(name: str, device: "DeviceProfile") -> None:
-    """Raise `FednasError` unless this runtime can time models of the device here."""
+def _timing_runtime(name: str, device: "DeviceProfile") -> "TimingRuntime":
+    """The runtime of that name; raises `FednasError` unless it can time models of the device here."""
+    from fednas.toolchain.measure import require_this_machine
     from fednas.toolchain.measure.runtimes import find_runtime
 
     runtime = find_runtime(name)
@@ -204,14 +208,15 @@ def _check_runtime(name: str, device: "DeviceProfile") -> None:
             f"--runtime {name} runs on {'a GPU' if runtime.on_gpu else 'the processor'}, and {device.name} is not one",
             hint="give the device that it runs on",
         )
+    # Before what is missing here: the device may be another machine.
+    require_this_machine(device, on_gpu=runtime.on_gpu)
     runtime.require()
+    return runtime
 
 
-def _check_built(precision: str, plan: str) -> None:
-    """Raise `FednasError` for option values that do not exist, and for those that are not built yet."""
+def _check_names(precision: str, plan: str | None) -> None:
+    """Raise `FednasError` for option values that do not exist."""
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
-    if plan not in _PLANS:
+    if plan is not None and plan not in _PLANS:
         raise unknown_name("plan", plan, _PLANS)
-    if precision != "fp32":
-        raise FednasError(f"profile --precision {precision} is not built yet", hint="only fp32 is")

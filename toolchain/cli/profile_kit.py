@@ -51,10 +51,12 @@ def write_kit_folder(options: KitOptions, folder: str, unused: Sequence[str]) ->
         raise unknown_name("runtime of a kit", runtime, KIT_RUNTIMES)
     space = space_from(options.space, options.supernet)
     # Heavy from here on: the checks above answer at once.
+    from fednas.toolchain.measure.here import require_precision
     from fednas.toolchain.measure.job import MeasuringJob
     from fednas.toolchain.measure.kit import write_kit
     from fednas.toolchain.measure.plan import plan_for
 
+    require_precision(target, options.precision)
     job = MeasuringJob(
         device=target.name,
         plan=plan_for(options.plan, space, seed=0, seconds=options.seconds, batch=options.batch),

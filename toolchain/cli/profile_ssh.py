@@ -51,10 +51,12 @@ def profile_boards(options: KitOptions, ssh: SshOptions, unused: Sequence[str]) 
     name = f"{target.name}-{options.precision}"
     boards = [(address, _table_path(address, ssh.out, name, len(addresses))) for address in addresses]
     # Heavy from here on: the checks above answer at once.
+    from fednas.toolchain.measure.here import require_precision
     from fednas.toolchain.measure.job import MeasuringJob
     from fednas.toolchain.measure.plan import plan_for
     from fednas.toolchain.measure.ssh import DEFAULT_PYTHON, check_python, collect_from_boards
 
+    require_precision(target, options.precision)
     job = MeasuringJob(
         device=target.name,
         plan=plan_for(options.plan, space, seed=0, seconds=options.seconds, batch=options.batch),

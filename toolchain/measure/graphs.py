@@ -69,7 +69,7 @@ class _Graph:
         from onnx import helper
 
         name = f"{operator.lower()}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
 
     def weight(self, shape: tuple[int, ...], fan_in: int) -> str:

@@ -36,7 +36,8 @@ def _require_gpu(device: DeviceProfile) -> None:
         )
     name = gpu_name()
     if name is None:
-        raise FednasError(f"no NVIDIA GPU answers here, so this is not {device.name}", hint="run it where the GPU is")
+        hint = "run it where the GPU is, or give --over ssh://user@host"
+        raise FednasError(f"no NVIDIA GPU answers here, so this is not {device.name}", hint=hint)
     doubt = doubt_about_board(device, this_machine().model)
     # Whole words: an L40 is no L4.
     words = re.split(r"[^a-z0-9]+", name.lower())
@@ -58,6 +59,15 @@ def require_model(device: DeviceProfile, model: str, *, where: str) -> None:
         raise FednasError(
             f"{where} is {model or 'a machine that does not say what it is'}, not {device.name}",
             hint=f"run this command on the {device.title} itself, or use --device {LOCAL} for that machine",
+        )
+
+
+def require_precision(device: DeviceProfile, precision: str) -> None:
+    """Raise `FednasError` if ``device`` cannot run networks of this precision."""
+    if precision not in device.precisions:
+        raise FednasError(
+            f"{device.name} cannot run {precision}; it runs {', '.join(device.precisions)}",
+            hint="choose another --precision or --device",
         )
 
 

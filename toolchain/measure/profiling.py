@@ -6,7 +6,7 @@ from fednas.common import ExitCode, FednasError, sha256_of
 from fednas.latency_tables import LatencyTable
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.measure.analysis import Analysis
-from fednas.toolchain.measure.here import require_this_machine
+from fednas.toolchain.measure.here import require_precision, require_this_machine
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.local import collect_here
 from fednas.toolchain.measure.plan import plan_for
@@ -39,11 +39,13 @@ def profile_space(
         partial: file that keeps the raw readings; ``resume`` goes on from it.
         accept_unfit: return the table of a machine that is not fit to measure, with what was wrong in its remarks.
 
-    Raises `FednasError` for a device that is not this machine, a plan that does not exist, partial results of
-    another job, and, with exit code 5, a machine that is not fit to measure.
+    Raises `FednasError` for a device that is not this machine, a precision that it or the runtime has not got, a plan
+    that does not exist, partial results of another job, and, with exit code 5, a machine that is not fit to measure.
     """
     timing = find_runtime(runtime)
     require_this_machine(device, on_gpu=timing.on_gpu)
+    timing.require_precision(precision)
+    require_precision(device, precision)
     if timing.networks_only and plan != "network":
         raise FednasError(f"{runtime} times whole networks only, not single blocks", hint="use --plan network")
     job = MeasuringJob(

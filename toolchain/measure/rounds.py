@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol, Self
 
+from fednas.toolchain.measure.candidate_file import candidate_onnx
 from fednas.toolchain.measure.clock import Standstill, checked_reading, examine_clock
 from fednas.toolchain.measure.conditions import Watch
 from fednas.toolchain.measure.drift import REFERENCE
 from fednas.toolchain.measure.environment import interruptions
-from fednas.toolchain.measure.graphs import input_shape, network_onnx
+from fednas.toolchain.measure.graphs import input_shape
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.journal import Journal, Reading
 from fednas.toolchain.measure.plan import Specs
@@ -145,10 +146,12 @@ class _Loader:
     def _load(self, index: int) -> TimedModel:
         specs, job = self.job.plan.candidates[index], self.job
         start = time.perf_counter()
-        model = network_onnx(specs, batch=job.batch, seed=job.seed)
+        model = candidate_onnx(specs, job)
         built = time.perf_counter()
         shape = input_shape(specs, job.batch)
-        loaded = self._runtime.load(model, input_shape=shape, threads=job.threads, seed=job.seed)
+        loaded = self._runtime.load(
+            model, input_shape=shape, threads=job.threads, seed=job.seed, precision=job.precision
+        )
         self.watch.build_s += built - start
         self.watch.load_s += time.perf_counter() - built
         return loaded

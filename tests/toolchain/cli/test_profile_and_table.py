@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fednas.common import ExitCode
+from fednas.common import ExitCode, FednasError
 from fednas.toolchain.cli import app
 from fednas.toolchain.cli.output import WIDTH
+from fednas.toolchain.measure.runtimes import find_runtime
 
 SPACE = {
     "num_stages": 2,
@@ -88,13 +89,19 @@ def test_lint_ends_with_1_on_errors_only(profiled: tuple[Path, str], tmp_path: P
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--device", "jetson"), "jetson-orin-nano runs tensorrt on its gpu, which cannot be measured on this machine"),
+        (
+            ("--device", "jetson"),
+            "no NVIDIA GPU answers here, so this is not jetson-orin-nano; run it where the GPU is",
+        ),
         (("--device", "cpo"), "unknown device 'cpo'; did you mean cpu"),
         (("--device", "cpu", "--plan", "all"), "unknown plan 'all'"),
         (("--device", "cpu", "--over", "ssh://me@"), "--over 'ssh://me@': '' is no host name"),
         (("--device", "cpu", "--over", "kit:"), "--over kit: names no folder"),
-        (("--device", "cpu", "--over", "board"), "--over 'board' is no place to measure; use local, ssh://user@host or kit:DIR"),
-        (("--device", "cpu", "--precision", "int8"), "profile --precision int8 is not built yet; only fp32 is"),
+        (
+            ("--device", "cpu", "--over", "board"),
+            "--over 'board' is no place to measure; use local, ssh://user@host or kit:DIR",
+        ),
+        (("--device", "cpu", "--precision", "fp16"), "onnxruntime cannot time fp16 models; it takes fp32, int8"),
         (("--device", "cpu", "--precision", "int9"), "unknown precision 'int9'; did you mean int8"),
         (("--device", "cpu", "--runtime", "tensorrt"), "--runtime tensorrt runs on a GPU, and cpu is not one"),
         (("--device", "cpu", "--runtime", "openvin"), "unknown runtime 'openvin'; did you mean openvino"),
@@ -111,6 +118,50 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert err.count("\n") == 1
     assert re.search(message, err)
     assert list(tmp_path.iterdir()) == []
+
+
+OWN = """\
+schema = 1
+family = "my-boards"
+
+[[device]]
+name = "door-camera"
+title = "Door camera"
+processor = "cpu"
+runtime = "openvino"
+runtime_version = "2025.0"
+onnx_opset = 17
+precisions = ["fp32", "int8"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "runtime", "plan", "precision"),
+    [
+        (("--device", "nvidia-h100", "--precision", "fp16"), "tensorrt", "network", "fp16"),
+        (("--device", "nvidia-h100", "--runtime", "trtexec", "--precision", "int8"), "trtexec", "network", "int8"),
+        (("--device", "nvidia-h100", "--runtime", "torch-cuda-graph"), "torch-cuda-graph", "exhaustive", "fp32"),
+        (("--device", "door-camera", "--precision", "int8"), "openvino", "exhaustive", "int8"),
+        (("--device", "door-camera", "--runtime", "onnxruntime"), "onnxruntime", "exhaustive", "fp32"),
+    ],
+)
+def test_a_device_is_measured_under_its_own_runtime_where_its_gpu_answers(
+    words: tuple[str, ...], runtime: str, plan: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No GPU here: a stand-in for the driver's answer and for the runtime's libraries; nothing is timed."""
+    asked: dict[str, object] = {}
+
+    def profile_space(*_: object, **options: object) -> None:
+        asked.update(options)
+        raise FednasError("measured")
+
+    monkeypatch.setattr("fednas.toolchain.measure.here.gpu_name", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(type(find_runtime(runtime)), "require", lambda _: None)
+    monkeypatch.setattr("fednas.toolchain.measure.profile_space", profile_space)
+    (tmp_path / "camera.toml").write_text(OWN)
+    code, _, err = run("profile", *words, "--profiles", tmp_path, "--out", tmp_path / "table.json")
+    assert (code, err) == (ExitCode.USER_ERROR, "fednas-export: measured\n")
+    assert (asked["runtime"], asked["plan"], asked["precision"]) == (runtime, plan, precision)
 
 
 def test_an_output_that_is_a_folder_is_refused_before_measuring(tmp_path: Path) -> None:

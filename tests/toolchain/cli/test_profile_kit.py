@@ -113,7 +113,7 @@ def test_bad_imports_are_one_line(words: tuple[str, ...], message: str, kit: Pat
         (("--over", "kit:k", "--resume"), "--resume cannot be given with --over kit:DIR"),
         (("--over", "kit:k", "--out", "t", "--accept-unfit"), "--out and --accept-unfit cannot be given"),
         (("--over", "kit:k", "--runtime", "trtexe"), "unknown runtime of a kit 'trtexe'; did you mean trtexec"),
-        (("--over", "kit:k", "--precision", "int8"), "a kit measures fp32, not int8; leave --precision out"),
+        (("--over", "kit:k", "--runtime", "onnxruntime", "--precision", "fp16"), "onnxruntime cannot time fp16 models"),
         (("--over", "kit:k", "--plan", "all"), "unknown plan 'all'"),
         (("--over", "kit:k", "--space", "no.json"), "search space no.json does not exist"),
     ],

@@ -13,13 +13,15 @@ from typing import Any
 import msgspec
 
 from fednas.common import ExitCode, FednasError, Progress, file_errors, format_bytes, make_folder, read_bytes, silent
-from fednas.toolchain.measure.graphs import input_shape, network_onnx
+from fednas.toolchain.measure.candidate_file import candidate_onnx
+from fednas.toolchain.measure.graphs import input_shape
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.kit.document import SCHEMA, KitDocument, KitModel, check_document, digest_of, model_name
 from fednas.toolchain.measure.kit.readme import readme_text
 from fednas.toolchain.measure.kit.script import measuring_script
 from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.rounds import GROUP_WEIGHTS, LEAST_ROUNDS
+from fednas.toolchain.measure.runtimes import find_runtime
 
 JOB_FILE, SCRIPT_FILE, README_FILE, MODELS_FOLDER = "job.json", "measure.py", "README.md", "models"
 RUNTIMES = ("onnxruntime", "tensorrt", "trtexec")
@@ -94,13 +96,12 @@ def _distinct(job: MeasuringJob) -> tuple[Specs, ...]:
 
 
 def _require_portable(job: MeasuringJob, models: tuple[Specs, ...]) -> None:
-    if job.precision != "fp32":
-        raise FednasError(f"a kit measures fp32, not {job.precision}", hint="leave --precision out")
     if job.runtime not in RUNTIMES:
         raise FednasError(
             f"a kit measures with {', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}, not {job.runtime}",
             hint="give one of them as --runtime",
         )
+    find_runtime(job.runtime).require_precision(job.precision)
     size = BYTES_PER_WEIGHT * sum(spec.weights for specs in models for spec in specs)
     if size > LARGEST_KIT:
         hint = "--plan sparse measures a few of them" if job.plan.name == "exhaustive" else "give a smaller space"
@@ -158,7 +159,7 @@ def _put_in_place(staging: Path, folder: Path) -> None:
 
 
 def _write_model(path: Path, specs: Specs, job: MeasuringJob) -> KitModel:
-    content = network_onnx(specs, batch=job.batch, seed=job.seed)
+    content = candidate_onnx(specs, job)
     path.write_bytes(content)
     return KitModel(
         sha256=hashlib.sha256(content).hexdigest(),

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from fednas.common import ContractError, FednasError
-from fednas.export import Precision
+from fednas.export import Precision, tolerance_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -178,7 +178,7 @@ class TimingRuntime(ABC):
         input_shape: tuple[int, ...],
         threads: int = 1,
         seed: int = 0,
-        precision: Precision = "fp32",
+        precision: str = "fp32",
     ) -> TimedModel:
         """Load an ONNX model and put a random input in place; the arguments are those of `LoadOrder`.
 
@@ -186,13 +186,18 @@ class TimingRuntime(ABC):
         something else than was asked for.
         """
         self.require()
+        taken = self.require_precision(precision)
+        order = LoadOrder(model=model, input_shape=input_shape, threads=threads, seed=seed, precision=taken)
+        return self._load(order)
+
+    def require_precision(self, precision: str) -> Precision:
+        """``precision``, if models of it can be timed; raises `FednasError` otherwise."""
         if precision not in self.precisions:
             raise FednasError(
                 f"{self.name} cannot time {precision} models; it takes {', '.join(self.precisions)}",
                 hint="choose another --precision or --runtime",
             )
-        order = LoadOrder(model=model, input_shape=input_shape, threads=threads, seed=seed, precision=precision)
-        return self._load(order)
+        return tolerance_for(precision).precision
 
 
 def random_input(input_shape: tuple[int, ...], seed: int) -> "NDArray[np.float32]":

@@ -123,7 +123,7 @@ def test_gigabytes_are_refused_with_a_way_out(tmp_path: Path, small_job: Measuri
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"precision": "int8"}, "a kit measures fp32, not int8"),
+        ({"precision": "fp16"}, "onnxruntime cannot time fp16 models; it takes fp32, int8"),
         ({"runtime": "openvino"}, "a kit measures with onnxruntime, tensorrt or trtexec, not openvino"),
     ],
 )

@@ -117,7 +117,7 @@ def test_ctrl_c_in_the_terminal_leaves_a_run_that_is_resumed(board: Any, words: 
         (("--over", "ssh://board", "--board-python", "-c"), "--board-python '-c' is no program"),
         (("--over", "ssh://board", "--out", "."), "--out . is a folder, not a file"),
         (("--over", "ssh://board", "--resume"), r"there is no run to take up: .*\.board does not exist"),
-        (("--over", "ssh://board", "--precision", "int8"), "a kit measures fp32, not int8"),
+        (("--over", "ssh://board", "--precision", "int9"), "unknown precision 'int9'"),
         (("--board-python", "python3"), "--board-python is given, but no board over ssh"),
     ],
 )
