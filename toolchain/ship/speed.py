@@ -37,7 +37,14 @@ def speed_of(job: "ShipJob", space: SearchSpace, profile: DeviceProfile, folder:
         why = f"the search space has {blocks} distinct blocks, too many to measure during an export"
         advice = f"`fednas-export profile --device {profile.name}` measures them, --table uses the result"
         return _with_doubts(job, _given_or_estimated(job, profile), (f"Latency table: {why}; {advice}.",))
-    table = profile_space(space, profile, seconds=job.profile_seconds, accept_unfit=True, progress=progress)
+    table = profile_space(
+        space,
+        profile,
+        precision=job.judged_precision,
+        seconds=job.profile_seconds,
+        accept_unfit=True,
+        progress=progress,
+    )
     path = folder / TABLE_FILE
     save_table(table, path)
     remarks = tuple(f"Latency table: the machine was not quite fit to measure: {r}." for r in table.session.remarks)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from fednas.common import FednasError
 from fednas.export import (
     Manifest,
     MeasuredLatency,
@@ -226,12 +227,10 @@ def test_each_precision_is_measured_and_checked_by_its_own_reading(
     monkeypatch.setattr(proving, "measure_here", reading)
     common = ("--device", "cpu", "--max-macs", "1M", "--max-latency", "2ms")
     fp32 = run(*common, "--precision", "fp32,int8", "--profile-seconds", "0", "--out", str(tmp_path / "a"))
-    int8 = run(*common, "--precision", "int8", "--profile-seconds", "0.1", "--out", str(tmp_path / "b"))
+    int8 = run(*common, "--precision", "int8", "--profile-seconds", "0", "--out", str(tmp_path / "b"))
     assert (fp32.exit_code, int8.exit_code) == (0, 3)
     measured = [model.measured for model in read_manifest(tmp_path / "a" / "cpu").models]
     assert [each.median_ms for each in measured if each] == [1.0, 3.0]
-    # The table that it measured on the spot is one of fp32.
-    assert "nothing here predicts int8" in (tmp_path / "b" / "cpu" / "report.md").read_text()
     for precision, code in (("fp32", 0), ("int8", 3)):
         budgets = tmp_path / f"{precision}.toml"
         budgets.write_text(
@@ -239,3 +238,14 @@ def test_each_precision_is_measured_and_checked_by_its_own_reading(
             'latency = "measured"\nmax_latency = "2ms"\n'
         )
         assert run("check", str(budgets)).exit_code == code
+
+
+def test_the_table_on_the_spot_is_of_the_precision_that_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked_for(*_: object, precision: str, **__: object) -> None:
+        raise FednasError(f"a table of {precision}")
+
+    monkeypatch.setattr("fednas.toolchain.ship.speed.profile_space", asked_for)
+    result = run("--device", "cpu", "--max-macs", "1M", "--precision", "int8,fp32", "--out", str(tmp_path / "out"))
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, "fednas-export: a table of int8")
