@@ -216,9 +216,7 @@ def print_subnet(title: str, rows: Sequence[Row]) -> None:
 
 def print_summary(subnets: Sequence[Sequence[Row]]) -> None:
     """Over all subnets: medians, and the largest drop."""
-    print(
-        "Medians over the subnets, with the smallest and largest; latency and file as multiples of fp32 ONNX Runtime's:\n"
-    )
+    print("Medians over the subnets, with the smallest and largest; file and latency: fp32 under ONNX Runtime = 1.\n")
     print("| precision | runtime | subnets | file | latency | largest logit error | accuracy lost |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     keys = dict.fromkeys((row.form.label, row.runtime) for rows in subnets for row in rows)
@@ -245,7 +243,7 @@ def mixed_sentence(subnets: Sequence[Sequence[Row]], limit: float, calibration: 
     asked = sum(any(row.form.label == MIXED for row in rows) for rows in subnets)
     images = len(calibration.held_out.inputs)
     return (
-        f"int8 may lose {100 * limit:g} % of the {images} validation images: {asked} of {len(subnets)} "
+        f"int8 may lose {100 * limit:g} % of {images} validation images: {asked} of {len(subnets)} "
         "subnets needed mixed int8."
     )
 
@@ -288,9 +286,7 @@ def main() -> None:
     versions = ", ".join(f"{name} {find_runtime(name).version()}" for name in runtimes)
     print(f"{this_machine().model}, one thread, batch 1; {versions}.")
     print(f"Supernet: {source.identity.name}; {len(source.data.test)} test images of {source.data.name}.")
-    print(
-        f"Mixed int8 where plain int8 loses more than {limit:.1%} on {len(source.data.validation)} validation images.\n"
-    )
+    print(f"{mixed_sentence(tables, limit, calibration)}\n")
     print_summary(tables)
     for title, rows in zip(titles, tables, strict=True):
         print_subnet(title, rows)
