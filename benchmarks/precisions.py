@@ -6,12 +6,14 @@ For evenly spread limits on MACs, from the smallest network to the fittest, the 
 fp16 and int8, and as mixed int8 where plain int8 loses more than ``--max-accuracy-drop`` on the validation images. All
 files are held against the torch network on the test images. All files of one subnet, of all runtimes, are loaded
 together and read in random order, round after round; a latency is the median over the rounds of the ratio to the fp32
-file under ONNX Runtime in the same round. Prints Markdown; under three minutes for the embedded supernet.
+file under ONNX Runtime in the same round. Prints Markdown; under three minutes for the embedded supernet. On large
+networks the choice of layers for mixed int8 takes minutes; ``--max-macs`` bounds the range.
 """
 
 import argparse
 import random
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fednas.common import FednasError, parse_share
+from fednas.common import FednasError, parse_count, parse_share
 from fednas.export import (
     RUNTIME_PRECISIONS,
     ArtefactEvidence,
@@ -86,11 +88,11 @@ class Row:
     """Latency, fp32 under ONNX Runtime = 1, with its 95 % interval; None: our code does not time it."""
 
 
-def frontier_subnets(source: Source, count: int) -> list[Architecture]:
+def frontier_subnets(source: Source, count: int, max_macs: int | None) -> list[Architecture]:
     """The fittest network within each of ``count`` limits on MACs, evenly from the smallest network to the fittest."""
     axis = macs_quantity(source.space, "network")
     least = cheapest(source.space, [Limit(axis, float("inf"))], 0, FitnessSettings.of_space(source.space))
-    fittest = answer_search(source.space, Budgets(), [])
+    fittest = answer_search(source.space, Budgets(macs=max_macs), [])
     assert least is not None, "a space without networks"
     limits = np.linspace(least[0], fittest.macs, count).round().astype(int).tolist()
     return [answer_search(source.space, Budgets(macs=limit), []).architecture for limit in limits]
@@ -265,11 +267,13 @@ def main() -> None:
     parser.add_argument("--subnets", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=8.0, help="of timing for each subnet")
     parser.add_argument("--max-accuracy-drop", default="1%")
+    parser.add_argument("--max-macs", help="of the largest subnet, such as 100M")
     options = parser.parse_args()
     torch.set_num_threads(1)
     runtimes = [REFERENCE, *(runtime for runtime in RUNTIME_PRECISIONS if can_run(runtime))]
     try:
         limit = parse_share(options.max_accuracy_drop, "--max-accuracy-drop")
+        max_macs = None if options.max_macs is None else parse_count(options.max_macs, "--max-macs")
         source = open_source(options.supernet, options.data)
         calibration = calibration_images(source, LOWER, hold_out=True)
     except FednasError as err:
@@ -277,7 +281,8 @@ def main() -> None:
     if source.data is None or calibration is None:
         parser.error("accuracy needs images: give --data")
     titles, tables = [], []
-    for architecture in frontier_subnets(source, options.subnets):
+    for architecture in frontier_subnets(source, options.subnets, max_macs):
+        print(f"subnet {len(tables) + 1} of {options.subnets}", file=sys.stderr)
         with TemporaryDirectory() as folder:
             forms, logits = forms_of(source, architecture, calibration, limit, Path(folder))
             tables.append(list(rows_of(source, forms, logits, runtimes, options.seconds)))
