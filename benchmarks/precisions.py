@@ -126,7 +126,7 @@ def forms_of(
         path = graph.write(folder / "mixed.onnx", mixed.kept).path
         forms.append(Form(label=MIXED, precision="int8", path=path, remark=kept_remark(len(mixed.kept))))
     with torch.inference_mode():
-        batches = torch.from_numpy(prepare(source.data.test.images)).split(256)
+        batches = torch.split(torch.from_numpy(prepare(source.data.test.images)), 256)
         logits = np.concatenate([module(batch).numpy() for batch in batches])
     return forms, logits
 
@@ -280,7 +280,8 @@ def main() -> None:
         parser.error(str(err))
     if source.data is None or calibration is None:
         parser.error("accuracy needs images: give --data")
-    titles, tables = [], []
+    titles: list[str] = []
+    tables: list[list[Row]] = []
     for architecture in frontier_subnets(source, options.subnets, max_macs):
         print(f"subnet {len(tables) + 1} of {options.subnets}", file=sys.stderr)
         with TemporaryDirectory() as folder:
