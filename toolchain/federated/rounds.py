@@ -182,8 +182,8 @@ def _new_supernet(space: SearchSpace, seed: int) -> ElasticSupernet:
 def _clients(data: ImageData, settings: TrainingSettings) -> tuple[ClientImages, ...]:
     images = torch.from_numpy(data.preprocessing.apply(data.train.images))
     labels = torch.from_numpy(data.train.labels)
-    black = np.zeros((1, data.preprocessing.channels, 1, 1), dtype=np.uint8)
-    empty = torch.from_numpy(data.preprocessing.apply(black))
+    black = np.zeros((1, *data.preprocessing.input_shape), dtype=np.uint8)
+    empty = torch.from_numpy(data.preprocessing.apply(black)[:, :, :1, :1])  # one pixel: all of them are alike
     parts = _partition(data, settings)
     return tuple(ClientImages(images[part], labels[part], empty) for part in map(torch.from_numpy, parts))
 
