@@ -103,13 +103,17 @@ def job_of(plan: Plan, seconds: float) -> MeasuringJob:
 
 
 def device_seconds(collected: Collected) -> float:
-    """Time of the plan's own readings, warm-up calls included, without those of the held-out subnets."""
+    """Time of the plan's own readings, warm-up calls included, without those of the held-out subnets.
+
+    The reference is read in every group of models; groups of held-out subnets alone would not be there without them.
+    """
     plan = collected.job.plan
     first_held_out = len(plan.candidates) - len(plan.held_out)
+    own_groups = {r.group for r in collected.readings if 0 < r.candidate < first_held_out}
     last: dict[int, float] = {}
     total = 0.0
     for reading in collected.readings:
-        if reading.candidate < first_held_out:
+        if reading.group in own_groups and reading.candidate < first_held_out:
             total += reading.elapsed_s - last.get(reading.group, 0.0)
         last[reading.group] = reading.elapsed_s
     return total
