@@ -8,7 +8,7 @@ from typing import TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from fednas.common.errors import FednasError
+from fednas.common.errors import ContractError, FednasError
 from fednas.common.files import read_bytes
 from fednas.common.names import unknown_name
 
@@ -27,6 +27,8 @@ def decode_json(data: bytes | str, kind: type[T], what: str) -> T:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
         raise _decoding_error(err, kind, what) from err
+    except ContractError as err:  # what a file says is its author's doing, whatever type it would become
+        raise FednasError(f"{what}: {err}", hint="mend the file and try again") from err
 
 
 def decode_toml(data: bytes | str, kind: type[T], what: str) -> T:

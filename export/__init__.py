@@ -4,6 +4,7 @@ from fednas.export.board_import import import_board_result
 from fednas.export.board_kit import BOARD_SCRIPT, board_script
 from fednas.export.board_record import BoardRecord
 from fednas.export.board_result import BoardResult, read_board_result
+from fednas.export.build import Build, build_record
 from fednas.export.calibration import (
     Calibration,
     CalibrationImages,
@@ -35,7 +36,6 @@ from fednas.export.illustrations import Frontier, FrontierPoint, Illustrations, 
 from fednas.export.manifest import (
     MANIFEST_FILE,
     Budget,
-    Build,
     Candidate,
     Dataset,
     Device,
@@ -52,7 +52,6 @@ from fednas.export.manifest import (
     Supernet,
     Table,
     TestVectors,
-    build_record,
     judged_model,
 )
 from fednas.export.mixed_int8 import LayerSensitivity, MixedInt8, choose_float_layers

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from fednas.common import FednasError
+from fednas.common import FednasError, unknown_name
 from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.records import Record
 from fednas.export.runners import Runner
 from fednas.export.runners_openvino import OpenVinoRunner
-from fednas.export.runtime_files import runner_for, runtime_files_from_onnx
+from fednas.export.runtime_files import RUNTIME_PRECISIONS, runner_for, runtime_files_from_onnx
 
 EIGHT_BITS = {"u8", "i8"}
 """OpenVINO's names."""
@@ -56,7 +56,12 @@ def convert_and_prove(
 
 
 def why_not_run(runtime: str) -> str:
-    """Why the files of a runtime cannot be run here; empty if they can."""
+    """Why the files of a runtime cannot be run here; empty if they can.
+
+    Raises `FednasError` for a runtime that is none of ours, before anything looks for a module of its name.
+    """
+    if runtime not in RUNTIME_PRECISIONS:
+        raise unknown_name("runtime", runtime, RUNTIME_PRECISIONS)
     if importlib.util.find_spec(runtime) is not None:
         return ""
     return f"{runtime} is not installed here; pip install 'fednas-export[{runtime}]'"
@@ -69,7 +74,7 @@ def run_again(
     prove: Callable[[Runner], ArtefactEvidence],
 ) -> ArtefactEvidence:
     """Run shipped files by ``prove``; raises `FednasError` if one is missing or cannot be run."""
-    if not model.files:
-        raise FednasError(f"the manifest names no file of {model.runtime}")
+    if not model.files or Path(model.files[0]).with_suffix(".bin").name not in model.files:
+        raise FednasError(f"the manifest does not name both files of {model.runtime}")
     with runner_for(model.runtime, folder / model.files[0], image_shape) as runner:
         return prove(runner)

@@ -1,13 +1,14 @@
 """The manifest of a shipped folder: what was shipped, why, and what was proven about it."""
 
-import datetime
-import platform
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import Meta
 
 from fednas.common import ContractError
 from fednas.export.activation_memory import peak_activation_bytes
 from fednas.export.board_record import BoardRecord
+from fednas.export.build import Build
 from fednas.export.calibration import Calibration
 from fednas.export.census import Census, KeptLayer, census_of
 from fednas.export.converted_model import ConvertedModel
@@ -16,7 +17,7 @@ from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.mixed_int8 import MixedInt8
 from fednas.export.onnx_file import OnnxFile, load_checked_model
 from fednas.export.records import Record
-from fednas.profiles import DeviceProfile, installed_version
+from fednas.profiles import DeviceProfile
 
 SCHEMA = 1
 MANIFEST_FILE = "manifest.json"
@@ -84,7 +85,7 @@ class Budget(Record, frozen=True, kw_only=True):
     """Such as ``latency``, ``macs``, ``params`` or ``size``."""
     unit: str
     """Such as ``ms`` or ``bytes``; empty for plain counts."""
-    limit: float
+    limit: Annotated[float, Meta(gt=0)]
     value: float | None
     low: float | None = None
     high: float | None = None
@@ -183,29 +184,6 @@ class Recalibration(Record, frozen=True, kw_only=True):
     """Training images that passed; 0 when the batch norms were left as the supernet had them."""
 
 
-class Build(Record, frozen=True, kw_only=True):
-    """The one part of the folder that differs between two runs on the same inputs."""
-
-    created: str
-    """UTC, ISO 8601."""
-    tool_version: str
-    versions: dict[str, str]
-    """Of python, torch, onnx, onnxruntime, numpy, the platform, and of other runtimes that are installed."""
-
-
-def build_record() -> Build:
-    """Date and versions of this very run."""
-    packages = ("torch", "onnx", "onnxruntime", "numpy")
-    versions = {package: installed_version(package) or "not installed" for package in packages}
-    converters = {package: installed_version(package) for package in ("openvino", "ncnn", "pnnx")}
-    versions |= {package: version for package, version in converters.items() if version is not None}
-    return Build(
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        tool_version=installed_version("fednas-export") or "unknown",
-        versions={"python": platform.python_version(), **versions, "platform": platform.platform(terse=True)},
-    )
-
-
 def kept_names(kept_fp32: tuple[KeptLayer, ...], mixed: MixedInt8 | None) -> frozenset[str]:
     """Names of layers left in fp32, because they could overflow or for the sake of accuracy."""
     return frozenset(layer.name for layer in kept_fp32) | frozenset(mixed.kept if mixed else ())
@@ -231,6 +209,8 @@ class Model(Record, frozen=True, kw_only=True):
     """Null for fp32, which needs none."""
     measured: MeasuredLatency | None = None
     """Null: not measured."""
+    not_measured_because: str = ""
+    """Empty if it was, or in folders of versions that did not say."""
     mixed: MixedInt8 | None = None
     """Which layers of an int8 file stayed in fp32 for the sake of accuracy; null: plain int8 was enough."""
     engine: EngineRecord | None = None
@@ -244,6 +224,12 @@ class Model(Record, frozen=True, kw_only=True):
     def kept_names(self) -> frozenset[str]:
         """Layers that were left in fp32 on purpose."""
         return kept_names(self.kept_fp32, self.mixed)
+
+    @property
+    def all_evidence(self) -> tuple[ArtefactEvidence, ...]:
+        """For the ONNX file, for the engine built of it, and for what it was converted to."""
+        engine = (self.engine.evidence,) if self.engine else ()
+        return (self.evidence, *engine, *(other.evidence for other in self.converted))
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -264,6 +250,7 @@ class Model(Record, frozen=True, kw_only=True):
         calibration: Calibration | None = None,
         mixed: MixedInt8 | None = None,
         measured: MeasuredLatency | None = None,
+        not_measured_because: str = "",
         engine: EngineRecord | None = None,
         converted: tuple[ConvertedModel, ...] = (),
     ) -> Self:
@@ -282,6 +269,7 @@ class Model(Record, frozen=True, kw_only=True):
             calibration=calibration,
             mixed=mixed,
             measured=measured,
+            not_measured_because=not_measured_because,
             engine=engine,
             converted=converted,
             peak_activation_bytes=peak_activation_bytes(load_checked_model(onnx_file.path)),

@@ -6,19 +6,18 @@ from typing import Literal
 
 from fednas.common import ContractError, FednasError, encode_json, write_atomic
 from fednas.export.board_kit import BOARD_SCRIPT, board_script
+from fednas.export.build import Build, build_record
 from fednas.export.examples import example_files, example_model
 from fednas.export.folder import listed_files
 from fednas.export.illustrations import Illustrations
 from fednas.export.manifest import (
     MANIFEST_FILE,
     SCHEMA,
-    Build,
     Manifest,
     Model,
     Shipment,
     ShippedFile,
     TestVectors,
-    build_record,
     status_of,
 )
 from fednas.export.model_card import CARD_FILE, CardDetails, card_text

@@ -11,7 +11,7 @@ from fednas.export.census import census_of
 from fednas.export.converted_model import ConvertedModel, run_again, why_not_run
 from fednas.export.evidence import ArtefactEvidence, for_few, tolerance_for, verify_artefact
 from fednas.export.folder import foreign_files, read_manifest, shipped_path
-from fednas.export.manifest import MANIFEST_FILE, Manifest, Model, Status
+from fednas.export.manifest import MANIFEST_FILE, Manifest, Model, Status, status_of
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report import REPORT_JSON_FILE, Report
@@ -41,6 +41,8 @@ class VerificationReport:
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
     """What the user should know although nothing failed."""
+    without_engine: tuple[str, ...] = ()
+    """Models of which the board made no engine, with the reason."""
 
     @property
     def passed(self) -> bool:
@@ -68,6 +70,7 @@ def verify_folder(folder: Path) -> VerificationReport:
         status=manifest.status,
         checks=tuple(checks),
         notes=_notes(folder, manifest),
+        without_engine=manifest.board.failed if manifest.board else (),
     )
 
 
@@ -163,9 +166,13 @@ def _files_check(folder: Path, manifest: Manifest) -> Check:
 
 
 def _status_check(manifest: Manifest) -> Check:
-    reasons = "; ".join(manifest.reasons)
-    detail = f"shipped as {manifest.status}" + (f": {reasons}" if reasons else "")
-    return Check(name="status", passed=manifest.status != "rejected", detail=detail)
+    status, reasons = status_of(manifest.models, manifest.shipment.dataset, manifest.board)
+    text = "; ".join(reasons)
+    found = f"{status}: {text}" if text else status
+    if (status, reasons) != (manifest.status, manifest.reasons):
+        detail = f"the manifest says {manifest.status}, but its own evidence makes it {found}"
+        return Check(name="status", passed=False, detail=detail)
+    return Check(name="status", passed=status != "rejected", detail=f"shipped as {found}")
 
 
 def _described_check(model: Model, onnx_file: OnnxFile, manifest: Manifest) -> Check:

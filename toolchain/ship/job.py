@@ -109,7 +109,7 @@ class ShippedDevice:
         checked = [b for b in shipment.budgets if here or b.basis in ("measured", "exact")]
         if any(budget.verdict == "missed" for budget in checked):
             return ExitCode.BUDGET_MISSED
-        drops = [model.evidence.drop for model in self.manifest.models]
+        drops = [found.drop for model in self.manifest.models for found in model.all_evidence]
         verdicts = [budget.verdict for budget in checked] + [drop.verdict for drop in drops if drop]
         if "cannot tell" in verdicts:
             return ExitCode.CANNOT_TELL
