@@ -27,6 +27,11 @@ class EngineLayers(Record, frozen=True, kw_only=True):
         counts = Counter(layer.precision for layer in layers)
         return cls(int8=counts["int8"], fp16=counts["fp16"], fp32=counts["fp32"], unknown=counts["unknown"])
 
+    @property
+    def known(self) -> int:
+        """Layers whose precision the inspector says."""
+        return self.int8 + self.fp16 + self.fp32
+
     def __str__(self) -> str:
         shown = (("int8", self.int8), ("fp16", self.fp16), ("fp32", self.fp32), ("unknown", self.unknown))
         return ", ".join(f"{count} {name}" for name, count in shown if count) or "none"

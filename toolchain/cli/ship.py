@@ -1,12 +1,21 @@
 """The main job: what the command line does without a subcommand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from fednas.common import FednasError, format_bytes, format_count, format_latency_ms, parse_share, unknown_name
+from fednas.common import (
+    FednasError,
+    format_bytes,
+    format_count,
+    format_latency_ms,
+    parse_bytes,
+    parse_share,
+    unknown_name,
+)
 from fednas.profiles import find_profile
 from fednas.toolchain.cli.options import (
     MaxLatencyOption,
@@ -21,7 +30,7 @@ from fednas.toolchain.cli.output import as_json, emit, note, progress_bar, setti
 from fednas.toolchain.cli.parsing import budgets_from
 
 if TYPE_CHECKING:
-    from fednas.export import Budget, ConvertedModel, InputType, Latency, Manifest, Model
+    from fednas.export import Budget, ConvertedModel, EngineOptions, InputType, Latency, Manifest, Model
     from fednas.profiles import DeviceProfile
     from fednas.toolchain.ship import ShippedDevice
 
@@ -61,6 +70,12 @@ def fednas_export(
         list[str] | None,
         typer.Option(help="Ship the own files of this runtime too: openvino, ncnn; may be repeated."),
     ] = None,
+    workspace: Annotated[
+        str | None, typer.Option(help="Memory for building a TensorRT engine on this machine, such as 1GiB; 512MiB.")
+    ] = None,
+    optimization_level: Annotated[
+        int, typer.Option(min=0, max=5, help="Of such an engine: 0 builds quickly, 5 builds the fastest.")
+    ] = 3,
     data: Annotated[
         str | None,
         typer.Option(help="Images: digits, cifar10:DIR, cifar100:DIR, cinic10:DIR, folder:DIR, npz:FILE or none."),
@@ -124,6 +139,7 @@ def fednas_export(
         candidates=candidates,
         card=card,
         runtimes=tuple(runtime or ()),
+        engine=_engine_options(workspace, optimization_level),
         max_accuracy_drop=None if max_accuracy_drop is None else parse_share(max_accuracy_drop, "--max-accuracy-drop"),
     )
     if supernet is None:
@@ -145,6 +161,13 @@ def _distinct_devices(names: Sequence[str], profiles: Path | None) -> "dict[str,
         else:
             note(f"--device {name} is the same device as --device {first}: exported once, as {first}")
     return devices
+
+
+def _engine_options(workspace: str | None, optimization_level: int) -> "EngineOptions":
+    from fednas.export import EngineOptions
+
+    options = EngineOptions(optimization_level=optimization_level)
+    return options if workspace is None else replace(options, workspace_bytes=parse_bytes(workspace, "--workspace"))
 
 
 def _input_type(text: str) -> "InputType":

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from fednas.export import (
@@ -29,6 +30,7 @@ def engine_here(
     precision: Precision,
     proof: Callable[[Runner], ArtefactEvidence],
     *,
+    options: EngineOptions | None = None,
     seconds: float = 10.0,
 ) -> tuple[EngineRecord | None, tuple[str, ...]]:
     """Build ``model.PRECISION.plan`` beside ``model_file`` if this machine is of the device's kind, and prove it.
@@ -41,6 +43,7 @@ def engine_here(
         profile: of the device.
         precision: what the file holds.
         proof: holds a runner against the source, as the ONNX file was.
+        options: how to build it; the precision is that of the file.
         seconds: spent on measuring.
 
     Returns:
@@ -57,7 +60,7 @@ def engine_here(
         return None, (why,)
     plan = model_file.with_suffix(".plan")
     start = time.perf_counter()
-    built = engine_from_onnx(model_file, plan, EngineOptions(precision=precision))
+    built = engine_from_onnx(model_file, plan, replace(options or EngineOptions(), precision=precision))
     build_seconds = time.perf_counter() - start
     with TensorRTRunner(plan) as runner:
         evidence = proof(runner)
@@ -76,4 +79,7 @@ def engine_here(
         layers=EngineLayers.of(layers),
         faults=layer_faults(layers, precision),
     )
-    return record, (f"{plan.name}: it runs only with TensorRT {built.tensorrt_version} on this kind of GPU.",)
+    remarks = [f"{plan.name}: it runs only with TensorRT {built.tensorrt_version} on this kind of GPU."]
+    if not record.layers.known:
+        remarks.append(f"{plan.name}: TensorRT does not say in which precision its layers run.")
+    return record, tuple(remarks)

@@ -1,11 +1,20 @@
 """The main job, step by step: search, extract, recalibrate, export, prove, measure, write."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fednas.common import ExitCode, FednasError, Progress, read_bytes, silent
-from fednas.export import InputType, Manifest, Precision, read_card_details, read_manifest, staged_fleet, tolerance_for
+from fednas.export import (
+    EngineOptions,
+    InputType,
+    Manifest,
+    Precision,
+    read_card_details,
+    read_manifest,
+    staged_fleet,
+    tolerance_for,
+)
 from fednas.profiles import LOCAL, DeviceProfile
 from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
 from fednas.toolchain.ship.candidates import choose
@@ -52,9 +61,10 @@ class ShipJob:
     """What the model's owner says about it (TOML)."""
     candidates: int = 1
     """How many networks near the latency budget to compare by measurement."""
-
     runtimes: tuple[str, ...] = ()
     """Whose own files ship beside the ONNX files, beyond what a device's own runtime needs."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """How TensorRT builds, where an engine is built in place; each file brings its own precision."""
 
     def __post_init__(self) -> None:
         if not self.devices:

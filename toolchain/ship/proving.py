@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fednas.export import Model, OrtRunner, judge_logits, tolerance_for, verify_artefact
+from fednas.export import (
+    ArtefactEvidence,
+    EngineOptions,
+    Model,
+    OrtRunner,
+    Precision,
+    Runner,
+    judge_logits,
+    tolerance_for,
+)
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.ship.engine import engine_here
 from fednas.toolchain.ship.precisions import Artefact
@@ -29,6 +38,21 @@ class Proof:
     """(n, classes), of the source network."""
     max_accuracy_drop: float | None
 
+    def of_logits(self, runtime: str, logits: "NDArray[np.float32]", precision: Precision) -> ArtefactEvidence:
+        """What logits (n, classes) show that ``runtime`` gave for the inputs."""
+        return judge_logits(
+            runtime,
+            logits,
+            self.logits,
+            tolerance=tolerance_for(precision),
+            labels=self.labels,
+            max_accuracy_drop=self.max_accuracy_drop,
+        )
+
+    def of_runner(self, runner: Runner, precision: Precision) -> ArtefactEvidence:
+        """What running the inputs shows."""
+        return self.of_logits(runner.name, runner.infer_all(self.inputs), precision)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proven:
@@ -48,42 +72,27 @@ def prove(
     proof: Proof,
     profile: DeviceProfile,
     space: SearchSpace,
+    *,
     reading: Reading | None = None,
     runtimes: Sequence[str] = (),
+    options: EngineOptions | None = None,
 ) -> Proven:
     """Run the file on the proof's inputs, build its engine and measure it, as far as this machine can.
 
     ``reading``: of this file's latency, where it was measured already. ``runtimes``: for whose own files the network
-    is converted too.
+    is converted too. ``options``: of the engine.
     """
-    onnx_file = artefact.onnx_file
+    onnx_file, precision = artefact.onnx_file, artefact.precision
     with OrtRunner(onnx_file.path) as runner:
         logits = runner.infer_all(proof.inputs)
-        evidence = judge_logits(
-            runner.name,
-            logits,
-            proof.logits,
-            tolerance=tolerance_for(artefact.precision),
-            labels=proof.labels,
-            max_accuracy_drop=proof.max_accuracy_drop,
-        )
+        evidence = proof.of_logits(runner.name, logits, precision)
     engine, remarks = engine_here(
-        onnx_file.path,
-        profile,
-        artefact.precision,
-        lambda runner: verify_artefact(
-            runner,
-            proof.inputs,
-            proof.logits,
-            tolerance=tolerance_for(artefact.precision),
-            labels=proof.labels,
-            max_accuracy_drop=proof.max_accuracy_drop,
-        ),
+        onnx_file.path, profile, precision, lambda runner: proof.of_runner(runner, precision), options=options
     )
     reading = reading or measure_here(onnx_file, profile, space)
     model = Model.from_onnx(
         onnx_file,
-        artefact.precision,
+        precision,
         evidence,
         runtime=profile.runtime,
         kept_fp32=artefact.kept_fp32,
@@ -91,6 +100,7 @@ def prove(
         mixed=artefact.mixed,
         engine=engine,
         measured=reading.measured,
+        not_measured_because=reading.why_not,
         converted=converted_models(artefact, runtimes, proof),
     )
     return Proven(model, onnx_file.size_bytes, reading, (*artefact.remarks, *remarks), logits)

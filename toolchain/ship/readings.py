@@ -9,6 +9,7 @@ import msgspec
 from fednas.common import Progress, format_latency_ms
 from fednas.export import (
     Budget,
+    EngineLatency,
     Latency,
     MeasuredLatency,
     NextBetter,
@@ -142,12 +143,18 @@ def budget_records(
     reading: Reading,
     file_bytes: int,
     precision: Precision,
+    *,
+    engine: EngineLatency | None = None,
 ) -> tuple[Budget, ...]:
-    """One record a budget, with the verdict that its interval allows; all of them of one precision's file."""
+    """One record a budget, with the verdict that its interval allows; all of them of one precision's file.
+
+    ``engine``: latency of the engine built of that file, which is then what the device runs.
+    """
     steps = {option_of(use.quantity): _next_better(use) for use in answer.limits}
     records = []
     if budgets.latency_ms is not None:
-        record = _latency_budget(budgets.latency_ms, answer, model, reading, precision)
+        read = engine or reading.measured
+        record = _latency_budget(budgets.latency_ms, answer, model, read, precision)
         records.append(msgspec.structs.replace(record, next_better=steps.get("--max-latency")))
     for quantity, unit, limit, value in (
         ("macs", "", budgets.macs, answer.macs),
@@ -179,17 +186,20 @@ def _next_better(use: LimitUse) -> NextBetter | None:
 
 
 def _latency_budget(
-    limit_ms: float, answer: SearchAnswer, model: LatencyModel, reading: Reading, precision: Precision
+    limit_ms: float,
+    answer: SearchAnswer,
+    model: LatencyModel,
+    read: EngineLatency | MeasuredLatency | None,
+    precision: Precision,
 ) -> Budget:
-    if reading.measured is not None:
-        measured = reading.measured
-        value, low, high, basis = measured.median_ms, measured.low_ms, measured.high_ms, "measured"
+    if read is not None:
+        value, low, high, basis = read.median_ms, read.low_ms, read.high_ms, "measured"
     else:
         forecast = answer.predictions[0]
         value, low, high = forecast.latency_ms, forecast.low_ms, forecast.high_ms
         basis = "predicted" if model.identity.kind == "measured" else "estimated"
     # A prediction for another precision speaks neither for nor against this one.
-    tells = reading.measured is not None or model.identity.precision == precision
+    tells = read is not None or model.identity.precision == precision
     return Budget(
         quantity="latency",
         unit="ms",

@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING
 from fednas.common import FednasError
 from fednas.export import (
     RUNTIME_PRECISIONS,
-    ArtefactEvidence,
     ConvertedModel,
     InputType,
     Precision,
-    Runner,
     convert_and_prove,
     model_file_name,
     require_runtime_takes,
-    tolerance_for,
-    verify_artefact,
 )
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.ship.precisions import Artefact
@@ -54,19 +50,15 @@ def converted_models(artefact: Artefact, runtimes: Sequence[str], proof: "Proof"
     """Write the files of each runtime beside the ONNX file and hold them against the same source."""
     path = artefact.onnx_file.path
     onnx_files = {artefact.precision: path, "fp32": path.with_name(model_file_name("fp32"))}
-
-    def prove(runner: Runner) -> ArtefactEvidence:
-        return verify_artefact(
-            runner,
-            proof.inputs,
-            proof.logits,
-            tolerance=tolerance_for(artefact.precision),
-            labels=proof.labels,
-            max_accuracy_drop=proof.max_accuracy_drop,
-        )
-
-    image_shape = artefact.onnx_file.image_shape
+    image_shape, precision = artefact.onnx_file.image_shape, artefact.precision
     return tuple(
-        convert_and_prove(runtime, artefact.precision, onnx_files, path.parent, image_shape, prove)
+        convert_and_prove(
+            runtime,
+            precision,
+            onnx_files,
+            path.parent,
+            image_shape,
+            lambda runner: proof.of_runner(runner, precision),
+        )
         for runtime in runtimes
     )

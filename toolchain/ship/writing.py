@@ -1,6 +1,6 @@
 """One device's folder: the network, its proof, its readings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from fednas.toolchain.search.request import SearchAnswer
 from fednas.toolchain.ship.candidates import COMPARED, Choice
 from fednas.toolchain.ship.inputs import ProofInputs, proof_inputs
 from fednas.toolchain.ship.near_budget import frontier_near
-from fednas.toolchain.ship.precisions import all_artefacts, stored_precision
+from fednas.toolchain.ship.precisions import Artefact, all_artefacts, stored_precision
 from fednas.toolchain.ship.proving import Proof, Proven, prove
 from fednas.toolchain.ship.readings import budget_records, latency_record, outside_of_prediction
 from fednas.toolchain.ship.runtimes import runtimes_of
@@ -73,12 +73,7 @@ def write_device_folder(
     inputs = proof_inputs(source, job.input_type)
     logits = _logits(module, inputs.network)
     proof = Proof(inputs.file, inputs.labels if source.data else None, logits, job.max_accuracy_drop)
-    proven = []
-    for i, artefact in enumerate(artefacts):
-        report(4 + 2 * i / len(artefacts), f"proving and measuring {artefact.precision}")
-        read_already = choice.reading if artefact.precision == job.judged_precision else None
-        runtimes = runtimes_of(profile, job.runtimes)
-        proven.append(prove(artefact, proof, profile, source.space, read_already, runtimes))
+    proven = _all_proven(artefacts, proof, job, source, profile, choice, report)
     models = [each.model for each in proven]
     judged = next(each for each in proven if each.model.precision == job.judged_precision)
     report(6, "writing the folder")
@@ -91,7 +86,13 @@ def write_device_folder(
         supernet=source.identity,
         search=_search_record(choice),
         budgets=budget_records(
-            job.budgets, answer, speed.model, judged.reading, judged.size_bytes, judged.model.precision
+            job.budgets,
+            answer,
+            speed.model,
+            judged.reading,
+            judged.size_bytes,
+            judged.model.precision,
+            engine=judged.model.engine.latency if judged.model.engine else None,
         ),
         latency=latency_record(answer, speed.model, judged.reading),
         dataset=Dataset(name=source.data.name, test_images=len(source.data.test)) if source.data else None,
@@ -114,11 +115,32 @@ def write_device_folder(
             *choice.remarks,
             *_uint8_gap(job, profile),
             *outside_of_prediction(shipment.latency),
-            *(remark for each in proven for remark in each.remarks),
+            *dict.fromkeys(remark for each in proven for remark in each.remarks),
         ],
         card=None if job.card is None else read_card_details(job.card),
         illustrations=_illustrations(job, source, profile, choice, speed, inputs, logits, judged),
     )
+
+
+def _all_proven(
+    artefacts: Sequence[Artefact],
+    proof: Proof,
+    job: "ShipJob",
+    source: Source,
+    profile: DeviceProfile,
+    choice: Choice,
+    report: Report,
+) -> list[Proven]:
+    runtimes = runtimes_of(profile, job.runtimes)
+    proven = []
+    for i, artefact in enumerate(artefacts):
+        report(4 + 2 * i / len(artefacts), f"proving and measuring {artefact.precision}")
+        read_already = choice.reading if artefact.precision == job.judged_precision else None
+        found = prove(
+            artefact, proof, profile, source.space, reading=read_already, runtimes=runtimes, options=job.engine
+        )
+        proven.append(found)
+    return proven
 
 
 def _illustrations(
