@@ -36,7 +36,7 @@ class Frontier(Record, frozen=True, kw_only=True):
 
 
 class Guess(Record, frozen=True, kw_only=True):
-    """The class that a network names, with its softmax share."""
+    """The class that a network names, with its softmax share; 0 where a logit is not finite."""
 
     label: str
     share: float
@@ -111,8 +111,10 @@ def _occurrence(labels: "NDArray[np.integer]") -> "NDArray[np.int64]":
 def _guess(logits: "NDArray[np.floating]", class_names: Sequence[str]) -> Guess:
     import numpy as np
 
-    weights = np.exp(logits.astype(np.float64) - logits.max())
     best = int(logits.argmax())
+    if not np.isfinite(logits).all():
+        return Guess(label=class_names[best], share=0.0)
+    weights = np.exp(logits.astype(np.float64) - logits.max())
     return Guess(label=class_names[best], share=float(weights[best] / weights.sum()))
 
 

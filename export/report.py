@@ -67,10 +67,12 @@ def headline(status: str, shipment: Shipment, models: Sequence[Model]) -> str:
         if shipment.latency.predicted.precision != shipment.precision:
             label += f" {shipment.latency.predicted.precision}"
         what += f", {label} latency {format_latency_ms(shipment.latency.predicted.latency_ms)}"
+    if judged.engine is not None:
+        what += f", engine {format_latency_ms(judged.engine.latency.median_ms)} measured"
     return f"{status}: {what}"
 
 
-def what_was_not_verified(shipment: Shipment, extra: Sequence[str] = ()) -> tuple[str, ...]:
+def what_was_not_verified(shipment: Shipment, models: Sequence[Model], extra: Sequence[str] = ()) -> tuple[str, ...]:
     """The gaps that follow from the facts, then those that the caller knows of."""
     gaps = []
     device = shipment.device
@@ -80,13 +82,14 @@ def what_was_not_verified(shipment: Shipment, extra: Sequence[str] = ()) -> tupl
         gaps.append(f"Predicted latency on {device.title}: an estimate from datasheets, not from measurements.")
     if shipment.latency.kind == "none":
         gaps.append(f"Latency on {device.title}: no table was given, so nothing was predicted.")
-    if shipment.latency.measured is None:
+    if shipment.latency.measured is None and judged_model(shipment, models).engine is None:
         gaps.append(f"Latency of the exported file: not measured, because {shipment.latency.not_measured_because}.")
     if device.runtime == "tensorrt":
-        gaps.append(
-            f"{ENGINE_GAP} parity and accuracy in this report are those of the ONNX file under ONNX Runtime, "
-            "not of an engine. board_check.py, which checks engines on the board, was only ever run against stand-ins."
-        )
+        if any(model.engine is None for model in models):
+            gaps.append(
+                f"{ENGINE_GAP} parity and accuracy in this report are those of the ONNX file under ONNX Runtime, not "
+                "of an engine. board_check.py, which checks engines on the board, was only ever run against stand-ins."
+            )
     elif shipment.latency.measured is None and device.name != LOCAL:
         gaps.append(f"{device.title} itself: the file was run on the machine that exported it, not there.")
     return (*gaps, *extra)

@@ -58,8 +58,8 @@ class Section:
 
 
 def markdown_of(title: str, lead: str, sections: Sequence[Section], last: str) -> str:
-    """The whole document in Markdown."""
-    parts = [f"# {title}", f"**{lead}**"]
+    """The whole document in Markdown; no name of a class, a file or a device in it can become HTML."""
+    parts = [f"# {_no_html(title)}", f"**{_no_html(lead)}**"]
     for section in sections:
         parts.append(f"## {section.title}")
         parts += [_block(block) for block in section.blocks]
@@ -69,9 +69,9 @@ def markdown_of(title: str, lead: str, sections: Sequence[Section], last: str) -
 def _block(block: Block) -> str:
     match block:
         case Paragraph(text):
-            return text
+            return _no_html(text)
         case Bullets(lines):
-            return "\n".join(f"- {line}" for line in lines)
+            return "\n".join(f"- {_no_html(line)}" for line in lines)
         case Code(text, language):
             return f"```{language}\n{text}\n```"
         case Table(heads, rows):
@@ -84,4 +84,8 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     # A pipe in a name must not open another column.
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(_no_html(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _no_html(text: str) -> str:
+    return text.replace("<", "&lt;")

@@ -88,7 +88,8 @@ def frontier_picture(frontier: Frontier, candidates: Sequence[Candidate]) -> Pic
     parts += [_dot(across, up, point, 4.5, "unsure") for point in others]
     parts.append(_dot(across, up, frontier.chosen, 7, "orange"))
     what = f"{frontier.quantity}{' (predicted)' if frontier.quantity == 'latency' else ''}"
-    parts.append(f'<text x="{(left + width - right) / 2:g}" y="{height - 8:g}" text-anchor="middle">{what}</text>')
+    middle, axis = (left + width - right) / 2, escape(what)
+    parts.append(f'<text x="{middle:g}" y="{height - 8:g}" text-anchor="middle">{axis}</text>')
     limit = "" if frontier.limit is None else "; dashed: the budget"
     rest = "; yellow: the other candidates" if others else ""
     caption = f"Each blue point is a network that no other beats in both; orange: the one shipped{rest}{limit}."
@@ -155,10 +156,10 @@ def disagreement_matrix(pairs: Sequence[Disagreement], class_names: Sequence[str
         f'<text x="8" y="{top - 6:g}">named by the source</text>',
     ]
     for number, i in place.items():
-        name = escape(_short(class_names[number]))
+        row, column = escape(_short(class_names[number])), escape(class_names[number][:4])
         middle = (i + 0.5) * cell
-        parts.append(f'<text x="{left - 8:g}" y="{top + middle + 4:g}" text-anchor="end">{name}</text>')
-        parts.append(f'<text x="{left + middle:g}" y="{top - 6:g}" text-anchor="middle">{name[:4]}</text>')
+        parts.append(f'<text x="{left - 8:g}" y="{top + middle + 4:g}" text-anchor="end">{row}</text>')
+        parts.append(f'<text x="{left + middle:g}" y="{top - 6:g}" text-anchor="middle">{column}</text>')
         y = top + i * cell
         parts.append(f'<rect class="track" x="{left:g}" y="{y:g}" width="{side:g}" height="{cell - 2:g}"/>')
     for pair in pairs:

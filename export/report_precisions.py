@@ -22,7 +22,9 @@ def precisions_section(models: Sequence[Model], files: Sequence[ShippedFile]) ->
         for model in models
     )
     heads = ("Model", "Size", "Layers by precision", "Latency", "Calibrated on")
-    notes = [
+    reasons = dict.fromkeys(model.not_measured_because for model in models)
+    notes = [_not_measured(models, why) for why in reasons if why]
+    notes += [
         f"`{model.file}` keeps {len(model.kept_fp32)} layers in fp32 because half precision could overflow there: "
         + ", ".join(f"{layer.name} (up to {layer.largest_value:.3g})" for layer in model.kept_fp32)
         + "."
@@ -36,6 +38,11 @@ def precisions_section(models: Sequence[Model], files: Sequence[ShippedFile]) ->
             "the calibration images."
         )
     return Section("Precisions", (Table(heads, rows), *map(Paragraph, notes)))
+
+
+def _not_measured(models: Sequence[Model], why: str) -> str:
+    files = ", ".join(f"`{model.file}`" for model in models if model.not_measured_because == why)
+    return f"Latency of {files}: not measured, because {why}."
 
 
 def mixed_section(models: Sequence[Model]) -> Section | None:

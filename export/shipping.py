@@ -91,7 +91,7 @@ def write_contents(
         shipment=shipment,
         models=tuple(models),
         vector_count=len(vectors.inputs),
-        not_verified=what_was_not_verified(shipment, not_verified),
+        not_verified=what_was_not_verified(shipment, models, not_verified),
         tool_version=build.tool_version,
         frontier=shown.frontier,
         class_names=tuple(class_names),

@@ -62,7 +62,9 @@ def test_page_and_markdown_say_the_same() -> None:
     assert "<th>name</th>" in page
     assert "&lt;i&gt;" in page
     text = markdown_of("Title <1>", "lead", SECTIONS, "last")
-    assert "## A & B\n\n`<code>` and **weight**\n\n- one\n- two\n\n```sh\na < b\n```" in text
+    assert text.startswith("# Title &lt;1>\n")
+    assert "## A & B\n\n`&lt;code>` and **weight**\n\n- one\n- two\n\n```sh\na < b\n```" in text
+    assert "| &lt;i> |" in text
     assert "| name | a\\|b |" in text
     assert "*A picture in `report.html`: cap*" in text
 
