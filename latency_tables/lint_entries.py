@@ -94,7 +94,7 @@ def _swallowed(table: LatencyTable) -> Iterator[Finding]:
     floors = [
         entry
         for entry in table.entries
-        if contribution_ms(entry.spec, entry.median_ms, table.calibration) <= LEAST_SHARE * entry.median_ms
+        if contribution_ms(entry.spec, entry.alone_ms, table.calibration) <= LEAST_SHARE * entry.alone_ms
     ]
     if len(floors) > len(table.entries) / 4:
         message = f"calibration takes nearly all of {len(floors)} of {len(table.entries)} entries off as overhead"

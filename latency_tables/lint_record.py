@@ -53,7 +53,7 @@ def _fingerprints(table: LatencyTable) -> Iterator[Finding]:
 
 def _edited(table: LatencyTable) -> Iterator[Finding]:
     """Networks and report were computed from the entries: they still agree unless somebody changed one of them."""
-    prices = [contribution_ms(entry.spec, entry.median_ms, table.calibration) for entry in table.entries]
+    prices = [contribution_ms(entry.spec, entry.alone_ms, table.calibration) for entry in table.entries]
     wrong = [
         network
         for network in table.networks

@@ -40,7 +40,7 @@ class MeasuredLatencyModel:
     def __init__(self, table: LatencyTable, *, name: str = "", sha256: str = "") -> None:
         """``name`` and ``sha256`` identify the file that the table was read from, if any."""
         self.table = table
-        self._prices = {e.spec: contribution_ms(e.spec, e.median_ms, table.calibration) for e in table.entries}
+        self._prices = {e.spec: contribution_ms(e.spec, e.alone_ms, table.calibration) for e in table.entries}
         self._not_measured = {entry.spec for entry in table.entries if entry.origin != "measured"}
         self._identity = ModelIdentity(
             name=name or f"{table.device} of {table.date}",

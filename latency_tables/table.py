@@ -52,6 +52,8 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
     spread: NonNegative
     """Standard error of the median as a share of it, from the readings' median absolute deviation."""
     origin: Origin
+    smoothed_ms: Positive | None = None
+    """The median drawn to the block model, as far as whole networks bore that out; None: not drawn at all."""
     sources: tuple[Count, ...] = ()
     """Of a merged table: the places in ``sources`` of the tables that it came from."""
 
@@ -60,6 +62,11 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
         key = self.spec.key
         if not self.p10_ms <= self.median_ms <= self.p90_ms:
             raise ValueError(f"{key}: p10_ms <= median_ms <= p90_ms does not hold")
+
+    @property
+    def alone_ms(self) -> float:
+        """What the block alone is taken to cost: predictions start from it."""
+        return self.median_ms if self.smoothed_ms is None else self.smoothed_ms
 
     @cached_property
     def spec(self) -> BlockSpec:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fednas.latency_tables import BlockSpec, Calibration, TableEntry, fit_block_model
-from fednas.toolchain.measure.calibration import MeasuredNetwork, fit_calibration, left_out_errors
+from fednas.toolchain.measure.calibration import MeasuredNetwork
 from fednas.toolchain.measure.levels import Level
 from fednas.toolchain.measure.plan import Plan
+from fednas.toolchain.measure.smoothing import smooth
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +21,17 @@ class Fitted:
 
 
 def _fit_exhaustive(plan: Plan, blocks: Mapping[BlockSpec, Level], networks: Sequence[MeasuredNetwork]) -> Fitted:
-    """Every block by its own readings; the calibration says what they are worth inside a network."""
-    medians = {spec: level.median_ms for spec, level in blocks.items()}
+    """Every block by its own readings, drawn to the block model as far as the networks bear it out."""
+    found = smooth({spec: level.median_ms for spec, level in blocks.items()}, networks)
+    drawn = {} if found.share == 1.0 else found.alone_ms
     return Fitted(
-        entries=tuple(measured_entry(spec, blocks[spec]) for spec in plan.priced),
-        calibration=fit_calibration(medians, networks),
-        left_out=tuple(left_out_errors(medians, networks)),
+        entries=tuple(measured_entry(spec, blocks[spec], drawn.get(spec)) for spec in plan.priced),
+        calibration=found.calibration,
+        left_out=found.left_out,
     )
 
 
-def measured_entry(spec: BlockSpec, level: Level) -> TableEntry:
+def measured_entry(spec: BlockSpec, level: Level, smoothed_ms: float | None = None) -> TableEntry:
     """The entry of a block that was measured alone."""
     return TableEntry(
         kind=spec.kind,
@@ -45,6 +47,7 @@ def measured_entry(spec: BlockSpec, level: Level) -> TableEntry:
         samples=level.samples,
         spread=level.spread,
         origin="measured",
+        smoothed_ms=smoothed_ms,
     )
 
 

@@ -186,6 +186,7 @@ def _placed(entry: TableEntry, speed: float, offset: int) -> TableEntry:
         median_ms=entry.median_ms / speed,
         p10_ms=entry.p10_ms / speed,
         p90_ms=entry.p90_ms / speed,
+        smoothed_ms=None,  # by networks that are not those of the merged table
         sources=tuple(offset + place for place in entry.sources or (0,)),
     )
 

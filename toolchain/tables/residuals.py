@@ -47,7 +47,7 @@ def kind_of(spec: BlockSpec) -> str:
 
 def network_errors(table: LatencyTable) -> tuple[NetworkError, ...]:
     """Of every network that the table keeps."""
-    prices = [contribution_ms(entry.spec, entry.median_ms, table.calibration) for entry in table.entries]
+    prices = [contribution_ms(entry.spec, entry.alone_ms, table.calibration) for entry in table.entries]
     kinds = [KINDS.index(kind_of(entry.spec)) for entry in table.entries]
     return tuple(_error(network, prices, kinds) for network in table.networks)
 
