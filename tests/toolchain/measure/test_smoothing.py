@@ -29,7 +29,7 @@ def networks(plan: Plan, prices: dict[BlockSpec, float]) -> list[MeasuredNetwork
 
 
 def scattered(prices: dict[BlockSpec, float], deviation: float, seed: int) -> dict[BlockSpec, float]:
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - a sample, not a secret
     return {spec: ms * math.exp(rng.gauss(0, deviation)) for spec, ms in prices.items()}
 
 
