@@ -1,6 +1,6 @@
 """From a torch module to artefacts that ship, with proof; knows nothing of search spaces."""
 
-from fednas.export.board_import import import_board_result
+from fednas.export.board_import import folder_of_board_result, import_board_result
 from fednas.export.board_kit import BOARD_SCRIPT, board_script
 from fednas.export.board_record import BoardRecord
 from fednas.export.board_result import BoardResult, read_board_result
@@ -30,7 +30,7 @@ from fednas.export.evidence import (
     tolerance_for,
     verify_artefact,
 )
-from fednas.export.fleet import FleetIndex, check_index, staged_fleet
+from fednas.export.fleet import FleetIndex, check_index, refresh_index, staged_fleet
 from fednas.export.folder import read_manifest, shipped_path, staged_folder
 from fednas.export.illustrations import Frontier, FrontierPoint, Illustrations, choose_examples
 from fednas.export.manifest import (
@@ -166,6 +166,7 @@ __all__ = [
     "engine_from_onnx",
     "find_shipped_folders",
     "fold_preprocessing",
+    "folder_of_board_result",
     "fp16_from_onnx",
     "held_out_images",
     "import_board_result",
@@ -180,6 +181,7 @@ __all__ = [
     "read_card_details",
     "read_manifest",
     "read_onnx_file",
+    "refresh_index",
     "require_runtime_takes",
     "runner_for",
     "runtime_files_from_onnx",

@@ -1,5 +1,6 @@
 """Folding what a board found into the folder that was carried there."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,8 @@ from fednas.export.report import (
 from fednas.export.test_vectors import read_vectors
 
 ACCURACY_GAP = "Accuracy of the engines: on the board only the logits of the test vectors were checked."
+BOARD_GAP = "On the board:"
+"""How the gaps begin that a result leaves open; the next result closes or renews them."""
 PREPROCESSING_FILE = "preprocessing.json"
 REPORTS = (REPORT_FILE, REPORT_HTML_FILE, REPORT_JSON_FILE)
 
@@ -52,13 +55,32 @@ def import_board_result(folder: Path, result_file: Path) -> Manifest:
     return _write_anew(folder, manifest, record)
 
 
+def folder_of_board_result(folders: Sequence[Path], result_file: Path) -> Path:
+    """The one of several shipped folders whose kit ``result_file`` is of; raises `FednasError` if there is none."""
+    if len(folders) == 1:
+        return folders[0]
+    wanted = read_board_result(result_file).kit_sha256
+    for folder in folders:
+        if _kit_identity(read_manifest(folder)) == wanted:
+            return folder
+    raise FednasError(
+        f"board result {result_file} belongs to none of the {len(folders)} shipped folders",
+        hint="name the folder that was carried to the board",
+    )
+
+
+def _kit_identity(manifest: Manifest) -> str:
+    used = {*(model.file for model in manifest.models), manifest.test_vectors.file}
+    hashes = {file.name: file.sha256 for file in manifest.files if file.name in used}
+    return kit_identity(manifest.shipment.device.name, hashes)
+
+
 def board_record_of(folder: Path, manifest: Manifest, result_file: Path) -> BoardRecord:
     """What ``result_file`` says about the models of ``folder``; raises `FednasError` as `import_board_result` does."""
     hashes = {file.name: file.sha256 for file in manifest.files}
-    used = {name: hashes[name] for name in (*(m.file for m in manifest.models), manifest.test_vectors.file)}
     return board_record(
         read_board_result(result_file),
-        identity=kit_identity(manifest.shipment.device.name, used),
+        identity=_kit_identity(manifest),
         models={model.file: (hashes[model.file], tolerance_for(model.precision)) for model in manifest.models},
         vectors=read_vectors(folder / manifest.test_vectors.file),
     )
@@ -67,23 +89,33 @@ def board_record_of(folder: Path, manifest: Manifest, result_file: Path) -> Boar
 def _require_whole(folder: Path, manifest: Manifest) -> None:
     # Reports are written anew; all else must be what was shipped, or the verdict would be about something else.
     for file in manifest.files:
-        if file.name in (*REPORTS, RESULT_FILE):
+        if file.name in (REPORT_FILE, REPORT_HTML_FILE, RESULT_FILE):
             continue
-        if sha256_of(shipped_path(folder, file.name)) != file.sha256:
+        if sha256_of(shipped_path(folder, file.name)) != file.sha256 and not _half_imported(folder, manifest, file):
             raise FednasError(f"{folder}: {file.name} changed since it was shipped", hint="copy the folder again")
 
 
+def _half_imported(folder: Path, manifest: Manifest, file: ShippedFile) -> bool:
+    """Whether the file is a report that an interrupted import wrote: it knows of a board that the manifest does not."""
+    return (
+        file.name == REPORT_JSON_FILE and load_json(folder / file.name, Report, "report").board != manifest.board
+    )
+
+
 def _write_anew(folder: Path, manifest: Manifest, record: BoardRecord) -> Manifest:
-    shipment = msgspec.structs.replace(manifest.shipment, budgets=_budgets(manifest.shipment, record))
+    shipment = msgspec.structs.replace(manifest.shipment, budgets=_budgets(manifest, record))
     status, reasons = status_of(manifest.models, shipment.dataset, record)
     old = load_json(folder / REPORT_JSON_FILE, Report, "report")
+    numbers = [max(pair.source, pair.artefact) for m in manifest.models for pair in m.evidence.disagreements]
+    if max(numbers, default=-1) >= len(old.class_names):
+        raise FednasError(f"{folder}: {MANIFEST_FILE} speaks of class {max(numbers)}, which {REPORT_JSON_FILE} lacks")
     report = msgspec.structs.replace(
         old,
         status=status,
         reasons=reasons,
         headline=headline(status, shipment, manifest.models) + _measured(shipment, record),
         shipment=shipment,
-        not_verified=_gaps_left(old.not_verified),
+        not_verified=_gaps_left(old.not_verified, manifest, record),
         board=record,
     )
     preprocessing = load_json(folder / PREPROCESSING_FILE, ModelInput, "preprocessing")
@@ -104,10 +136,19 @@ def _write_anew(folder: Path, manifest: Manifest, record: BoardRecord) -> Manife
     return result
 
 
-def _gaps_left(gaps: tuple[str, ...]) -> tuple[str, ...]:
-    """Without the gap that the result closes, but with what it leaves open."""
-    others = tuple(gap for gap in gaps if not gap.startswith(ENGINE_GAP) and gap != ACCURACY_GAP)
-    return (*others, ACCURACY_GAP)
+def _gaps_left(gaps: tuple[str, ...], manifest: Manifest, record: BoardRecord) -> tuple[str, ...]:
+    """Without the gaps that the result closes, but with those that it leaves open."""
+    others = [gap for gap in gaps if not gap.startswith((ENGINE_GAP, BOARD_GAP)) and gap != ACCURACY_GAP]
+    built = {engine.model for engine in record.engines}
+    missing = [model.file for model in manifest.models if model.file not in built]
+    silent = [engine.model for engine in record.engines if not engine.layers.known]
+    judged = [engine for engine in record.engines if engine.precision == manifest.shipment.precision]
+    found = [f"{BOARD_GAP} no engine of {', '.join(missing)} was run there."] if missing else []
+    if silent:
+        found.append(f"{BOARD_GAP} TensorRT does not say in which precision the layers of {', '.join(silent)} run.")
+    if judged and _latency_of_one(manifest.shipment, record) is None:
+        found.append(f"{BOARD_GAP} {judged[0].model} was timed with batches of {judged[0].latency.batch}, not of one.")
+    return (*others, *found, ACCURACY_GAP)
 
 
 def _listed(folder: Path, name: str) -> ShippedFile:
@@ -115,23 +156,26 @@ def _listed(folder: Path, name: str) -> ShippedFile:
     return ShippedFile(name=name, sha256=sha256_of(path), size_bytes=path.stat().st_size)
 
 
-def _budgets(shipment: Shipment, record: BoardRecord) -> tuple[Budget, ...]:
+def _budgets(manifest: Manifest, record: BoardRecord) -> tuple[Budget, ...]:
     """The budgets with latency judged on what the board measured for one image."""
+    shipment, before = manifest.shipment, manifest.board
     read = _latency_of_one(shipment, record)
-    if read is None:
+    if read is None and (before is None or _latency_of_one(shipment, before) is None):
         return shipment.budgets
-    return tuple(
-        msgspec.structs.replace(
-            budget,
-            value=read.median_ms,
-            low=read.low_ms,
-            high=read.high_ms,
-            basis="measured",
-            verdict=verdict_of(read.low_ms, read.high_ms, budget.limit),
-        )
-        if budget.quantity == "latency"
-        else budget
-        for budget in shipment.budgets
+    return tuple(_judged(budget, read) if budget.quantity == "latency" else budget for budget in shipment.budgets)
+
+
+def _judged(budget: Budget, read: EngineLatency | None) -> Budget:
+    # What an earlier result said of latency does not outlive that result.
+    if read is None:
+        return msgspec.structs.replace(budget, value=None, low=None, high=None, verdict="cannot tell")
+    return msgspec.structs.replace(
+        budget,
+        value=read.median_ms,
+        low=read.low_ms,
+        high=read.high_ms,
+        basis="measured",
+        verdict=verdict_of(read.low_ms, read.high_ms, budget.limit),
     )
 
 

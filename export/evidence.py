@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Precision = Literal["fp32", "fp16", "int8"]
+_ClassNumber = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Tolerance(Record, frozen=True, kw_only=True):
@@ -139,9 +140,9 @@ def accuracy_of_logits(logits: "NDArray[np.floating]", labels: "NDArray[np.integ
 class Disagreement(Record, frozen=True, kw_only=True):
     """Images on which source and artefact name two different classes."""
 
-    source: int
+    source: _ClassNumber
     """Class that the source names, as a place in the labels."""
-    artefact: int
+    artefact: _ClassNumber
     images: int
 
 

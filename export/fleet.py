@@ -16,9 +16,18 @@ from fednas.common import (
     load_json,
     write_atomic,
 )
+from fednas.export.engine_record import EngineLatency
 from fednas.export.evidence import Accuracy
 from fednas.export.folder import Move, put_in_place, read_manifest, staging_of
-from fednas.export.manifest import MANIFEST_FILE, MeasuredLatency, PredictedLatency, Status, judged_model
+from fednas.export.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    MeasuredLatency,
+    Model,
+    PredictedLatency,
+    Status,
+    judged_model,
+)
 from fednas.export.records import Record
 from fednas.export.report_blocks import Paragraph, Section, Table, markdown_of
 from fednas.export.report_page import html_of
@@ -47,6 +56,8 @@ class IndexEntry(Record, frozen=True, kw_only=True):
     predicted_kind: str
     """``measured`` table, ``estimate`` or ``none``."""
     measured: MeasuredLatency | None
+    engine: EngineLatency | None = None
+    """Of that model's TensorRT engine for one image, on the board or built in place."""
     budgets: tuple[str, ...]
     """Such as ``latency met``."""
 
@@ -79,8 +90,15 @@ def index_entry(name: str, folder: Path) -> IndexEntry:
         predicted=shipment.latency.predicted,
         predicted_kind=shipment.latency.kind,
         measured=shipment.latency.measured,
+        engine=_engine_latency(manifest, model),
         budgets=tuple(f"{budget.quantity} {budget.verdict}" for budget in shipment.budgets),
     )
+
+
+def _engine_latency(manifest: Manifest, model: Model) -> EngineLatency | None:
+    engines = [engine for engine in manifest.board.engines if engine.model == model.file] if manifest.board else []
+    engines += [model.engine] if model.engine else []
+    return next((engine.latency for engine in engines if engine.latency.batch == 1), None)
 
 
 @contextmanager
@@ -122,6 +140,17 @@ def check_index(folder: Path) -> str | None:
     return None
 
 
+def refresh_index(folder: Path) -> None:
+    """Write the index in ``folder`` anew from the device folders in it; nothing where there is no index.
+
+    Raises `FednasError` if an index file is none of ours.
+    """
+    _require_our_index(folder)
+    if (folder / INDEX_FILE).exists():
+        for name, text in _index_texts(_entries(folder, {})).items():
+            write_atomic(folder / name, text)
+
+
 def _require_our_index(out: Path) -> None:
     present = [name for name in INDEX_FILES if (out / name).exists()]
     if not present:
@@ -148,17 +177,24 @@ def _entries(out: Path, folders: dict[str, Path]) -> list[IndexEntry]:
 
 
 def _index_moves(out: Path, scratch: Path, entries: Sequence[IndexEntry]) -> list[Move]:
-    version = installed_version("fednas-export") or "unknown"
-    index = FleetIndex(schema=SCHEMA, devices=tuple(entries), tool_version=version)
-    title, lead, sections = "Shipped devices", _lead(entries), (_section(entries),)
-    last = f"Made by fednas-export {version}."
     with file_errors(out, "output folder"):
         scratch.mkdir()
-    write_atomic(scratch / INDEX_FILE, encode_json(index))
-    write_atomic(scratch / INDEX_MARKDOWN_FILE, markdown_of(title, lead, sections, last))
-    worst = next((s for s in ("rejected", "unverified") if any(e.status == s for e in entries)), "verified")
-    write_atomic(scratch / INDEX_HTML_FILE, html_of(title, worst, lead, sections, last))
+    for name, text in _index_texts(entries).items():
+        write_atomic(scratch / name, text)
     return [Move(scratch / name, out / name) for name in INDEX_FILES]
+
+
+def _index_texts(entries: Sequence[IndexEntry]) -> dict[str, str]:
+    """The content of each of `INDEX_FILES`, by name."""
+    version = installed_version("fednas-export") or "unknown"
+    title, lead, sections = "Shipped devices", _lead(entries), (_section(entries),)
+    last = f"Made by fednas-export {version}."
+    worst = next((s for s in ("rejected", "unverified") if any(e.status == s for e in entries)), "verified")
+    return {
+        INDEX_FILE: encode_json(FleetIndex(schema=SCHEMA, devices=tuple(entries), tool_version=version)),
+        INDEX_MARKDOWN_FILE: markdown_of(title, lead, sections, last),
+        INDEX_HTML_FILE: html_of(title, worst, lead, sections, last),
+    }
 
 
 def _lead(entries: Sequence[IndexEntry]) -> str:
@@ -174,7 +210,7 @@ def _section(entries: Sequence[IndexEntry]) -> Section:
             f"`{entry.folder}/{entry.file}`",
             format_bytes(entry.size_bytes),
             _predicted(entry),
-            "not measured" if entry.measured is None else _interval(entry.measured, entry.measured.median_ms),
+            _measured(entry),
             "not checked" if entry.accuracy is None else str(entry.accuracy),
             "; ".join((entry.status, *entry.budgets)),
         )
@@ -192,6 +228,11 @@ def _predicted(entry: IndexEntry) -> str:
     return text if entry.predicted_kind == "measured" else f"estimate: {text}"
 
 
-def _interval(latency: PredictedLatency | MeasuredLatency, value_ms: float) -> str:
+def _measured(entry: IndexEntry) -> str:
+    read = entry.engine or entry.measured
+    return "not measured" if read is None else _interval(read, read.median_ms)
+
+
+def _interval(latency: PredictedLatency | MeasuredLatency | EngineLatency, value_ms: float) -> str:
     low, high = format_latency_ms(latency.low_ms), format_latency_ms(latency.high_ms)
     return f"{format_latency_ms(value_ms)} ({low} to {high})"

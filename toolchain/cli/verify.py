@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fednas.common import ExitCode, FednasError
+from fednas.common import ExitCode
 
 if TYPE_CHECKING:
     from fednas.export import Manifest, VerificationReport
@@ -23,21 +23,32 @@ def verify(
 
     Checks sizes and hashes, the ONNX file, its metadata, and that ONNX Runtime gives the shipped logits. With
     --import, what the board found becomes part of the folder first: engines are judged on the logits they gave
-    there, a latency budget on what was measured there.
+    there, a latency budget on what was measured there. Of several folders it is the one that was carried to that
+    board, and the index is written anew.
 
-    Exit codes: 0 all is well; 4 a check failed; 1 no folder of ours, a file is missing, or a result of another kit;
-    with --import also 3 (the measured latency misses its budget) and 5 (its interval straddles it, or no
-    engine came of a model).
+    Exit codes: 0 all is well; 4 a check failed; 5 the board made no engine of a model; 1 no folder of ours, a file
+    is missing, or a result of another kit; with --import also 3 (the measured latency misses its budget) and 5 (its
+    interval straddles it).
     """
-    from fednas.export import check_index, find_shipped_folders, import_board_result, verify_folder
+    from fednas.export import (
+        check_index,
+        find_shipped_folders,
+        folder_of_board_result,
+        import_board_result,
+        refresh_index,
+        verify_folder,
+    )
     from fednas.toolchain.cli.output import as_json, emit, note, table
 
     folders = find_shipped_folders(folder)
     imported = None
     if import_ is not None:
-        if len(folders) > 1:
-            raise FednasError(f"{folder} holds {len(folders)} shipped folders", hint="--import takes one device's")
-        imported = import_board_result(folders[0], import_)
+        target = folder_of_board_result(folders, import_)
+        # An index that disagrees already is left to be found below.
+        agrees = folders != (folder,) and check_index(folder) is None
+        imported = import_board_result(target, import_)
+        if agrees:
+            refresh_index(folder)
     reports = [verify_folder(found) for found in folders]
     stale_index = None if folders == (folder,) else check_index(folder)
     rows = [
@@ -59,6 +70,7 @@ def verify(
                 "passed": report.passed,
                 "checks": as_json(report.checks),
                 "notes": report.notes,
+                "without_engine": report.without_engine,
             }
             for report in reports
         ],
@@ -72,7 +84,7 @@ def verify(
     for report in reports:
         for line in report.notes:
             note(line)
-    code = _exit_code(passed, imported)
+    code = _exit_code(passed, reports, imported)
     if code is not ExitCode.OK:
         raise typer.Exit(code=int(code))
 
@@ -88,6 +100,8 @@ def _verdict(reports: "Sequence[VerificationReport]", failed: int, stale_index: 
         return f"verification failed for {failed} of {len(reports)} folders"
     if stale_index is not None:
         return "verification failed for the index"
+    if missing := [why for report in reports for why in report.without_engine]:
+        return f"the files are as shipped, but the board made no engine of {'; '.join(missing)}"
     unproven = sum(report.status == "unverified" for report in reports)
     if not unproven:
         return "verified"
@@ -95,13 +109,13 @@ def _verdict(reports: "Sequence[VerificationReport]", failed: int, stale_index: 
     return f"unchanged since it was shipped, but accuracy was never checked{which}"
 
 
-def _exit_code(passed: bool, imported: "Manifest | None") -> ExitCode:
-    """Failed checks first, then what the board's latency says about its budget."""
+def _exit_code(passed: bool, reports: "Sequence[VerificationReport]", imported: "Manifest | None") -> ExitCode:
+    """Failed checks first, then what the board's latency says about its budget, then engines that never came."""
     if not passed:
         return ExitCode.VERIFICATION_FAILED
     budgets = imported.shipment.budgets if imported else ()
     verdicts = {budget.verdict for budget in budgets if budget.quantity == "latency" and budget.basis == "measured"}
     if "missed" in verdicts:
         return ExitCode.BUDGET_MISSED
-    unknown = imported is not None and imported.board is not None and imported.board.failed
-    return ExitCode.CANNOT_TELL if unknown or "cannot tell" in verdicts else ExitCode.OK
+    unknown = "cannot tell" in verdicts or any(report.without_engine for report in reports)
+    return ExitCode.CANNOT_TELL if unknown else ExitCode.OK
