@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from fednas.common import FednasError, decode_json, read_bytes
+from fednas.export.board.check import MOST_SAMPLES, MOST_TEXT
 from fednas.export.evidence import Precision
 from fednas.export.records import Record
 
 RESULT_FILE = "board_result.json"
 RESULT_SCHEMA = 1
 MAX_RESULT_BYTES = 16 * 2**20
-_Text = Annotated[str, Meta(max_length=2000)]
+_Text = Annotated[str, Meta(max_length=MOST_TEXT)]
 _Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
 _Count = Annotated[int, Meta(ge=1, le=2**40)]
@@ -59,7 +60,7 @@ class ResultSettings(Record, frozen=True, kw_only=True):
 class ResultLayer(Record, frozen=True, kw_only=True):
     """One layer of an engine."""
 
-    name: Annotated[str, Meta(max_length=20000)]
+    name: _Text
     kind: _Text
     precision: Literal["int8", "fp16", "fp32", "unknown"]
 
@@ -85,7 +86,7 @@ class ResultEngine(Record, frozen=True, kw_only=True):
     max_abs_errors: Annotated[tuple[float | None, ...], Meta(max_length=4096)] = ()
     clock: _Text = ""
     batch: _Count = 1
-    samples_ms: Annotated[tuple[_Milliseconds, ...], Meta(max_length=20_000)] = ()
+    samples_ms: Annotated[tuple[_Milliseconds, ...], Meta(max_length=MOST_SAMPLES)] = ()
     layers: Annotated[tuple[ResultLayer, ...], Meta(max_length=20_000)] = ()
     layers_missing: _Text = ""
 

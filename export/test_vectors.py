@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,17 @@ MAX_BYTES = 256 * 2**20
 """A file that unpacks to more than this is refused; a few dozen inputs never do."""
 NO_LABEL = -1
 """Stands where the input is random and has no class."""
+# What zipfile and numpy raise for damaged, encrypted or unknown archives, and for arrays that cannot be.
+_UNREADABLE = (
+    EOFError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -99,7 +111,7 @@ def read_vectors(path: Path) -> Vectors:
             raise FednasError(f"test vectors {path} unpack to {unpacked} bytes, more than {MAX_BYTES}")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in sorted(arrays.files)}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, MemoryError) as err:
+    except _UNREADABLE as err:
         raise FednasError(f"test vectors {path} cannot be read: {err}", hint="export the folder again") from err
     kinds = {name: (array.dtype.name, array.ndim) for name, array in found.items()}
     input_kind = ("uint8", 4) if kinds.get("inputs") == ("uint8", 4) else ("float32", 4)

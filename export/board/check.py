@@ -21,6 +21,8 @@ RESULT_FILE = "board_result.json"
 RESULT_SCHEMA = 1
 MOST_SAMPLES = 20000
 """More readings are thinned out evenly, so that the result stays small."""
+MOST_TEXT = 2000
+"""Characters of a message or a name; whoever imports the result takes no longer ones."""
 Way = Union[ModuleWay, TrtexecWay]
 
 
@@ -35,7 +37,7 @@ def main(arguments: Optional[List[str]] = None, folder: Optional[Path] = None) -
             _print_commands(models, settings, options.commands)
             return 0
         return _check_all(kit, models, settings, options)
-    except BoardProblem as err:
+    except (BoardProblem, OSError) as err:
         print("board_check.py: %s" % err, file=sys.stderr)
         return 1
 
@@ -124,9 +126,9 @@ def _entry(kit: Kit, model: KitModel, vectors: KitVectors, way: Way, settings: W
     try:
         checked = way.check(kit.folder, model, vectors.images)
         parity = kit_parity(vectors.logits, checked.logits, model.max_relative_error, model.min_top1_agreement)
-    except BoardProblem as err:
+    except (BoardProblem, OSError) as err:
         print("%s: %s" % (model.file, err), file=sys.stderr)
-        return dict(entry, failed=str(err), passed=False, faults=[])
+        return dict(entry, failed=str(err)[:MOST_TEXT], passed=False, faults=[])
     faults = engine_faults(checked.layers, model.precision)
     entry.update(_engine_facts(checked, settings))
     entry.update(
@@ -135,7 +137,7 @@ def _entry(kit: Kit, model: KitModel, vectors: KitVectors, way: Way, settings: W
         max_relative_error=parity.max_relative_error,
         top1_agreement=parity.top1_agreement,
         max_abs_errors=parity.per_vector,
-        faults=faults,
+        faults=[fault[:MOST_TEXT] for fault in faults],
     )
     _print_entry(entry, len(vectors.logits))
     return entry
@@ -154,8 +156,8 @@ def _engine_facts(checked: Checked, settings: WorkSettings) -> Dict[str, Any]:
         "clock": checked.clock,
         "batch": settings.tuned,
         "samples_ms": checked.samples_ms[::step],
-        "layers": [dict(layer._asdict()) for layer in checked.layers],
-        "layers_missing": checked.layers_missing,
+        "layers": [{word: text[:MOST_TEXT] for word, text in layer._asdict().items()} for layer in checked.layers],
+        "layers_missing": checked.layers_missing[:MOST_TEXT],
     }
 
 

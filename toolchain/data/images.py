@@ -89,9 +89,10 @@ class ImageData:
         return prepared
 
     def check_class_names(self, names: tuple[str, ...]) -> None:
-        """Raise `FednasError` if the network has the same classes in another order: its logits would be misread."""
-        if self.class_names != names and sorted(self.class_names) == sorted(names):
-            first = next(i for i, name in enumerate(names) if self.class_names[i] != name)
+        """Raise `FednasError` if a class of the network has another place here: its logits would be misread."""
+        moved = [i for i, (own, other) in enumerate(zip(self.class_names, names, strict=False)) if own != other]
+        first = next((i for i in moved if self.class_names[i] in names), None)
+        if first is not None:
             raise FednasError(
                 f"data set {self.name} has the classes of the network in another order: "
                 f"class {first} is {self.class_names[first]!r} here and {names[first]!r} there",

@@ -1,6 +1,7 @@
 """Each data set from its own files. Nothing is downloaded."""
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,10 @@ def npz(path: Path) -> ImageData:
     if not len(train) or not len(test):
         raise FednasError(f"{path} has {len(train)} training and {len(test)} test images; both are needed")
     classes = 1 + max(int(train.labels.max()), int(test.labels.max()))
+    if classes > len(train) + len(test):
+        raise FednasError(
+            f"{path} has labels up to {classes - 1} for {len(train) + len(test)} images", hint="number the classes from 0"
+        )
     own = measured_preprocessing(train.images, 255.0)
     return _with_held_out(path.stem, tuple(map(str, range(classes))), own, train, test)
 
@@ -108,7 +113,16 @@ def _npz_arrays(path: Path) -> dict[str, Array]:
                     hint=f"save it with {', '.join(keys)}",
                 )
             return {key: archive[key] for key in keys}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as err:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as err:
         raise FednasError(
             f"{path} is not a readable .npz file of plain arrays",
             hint="write it with numpy.savez, without objects",
