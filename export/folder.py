@@ -40,6 +40,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder} holds no {MANIFEST_FILE}, so it was not written by fednas-export",
             hint="name the folder of a device, or the folder that holds them",
         )
+    shipped_path(folder, MANIFEST_FILE)
     what = f"manifest {path}"
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise FednasError(f"{what} is larger than {MAX_MANIFEST_BYTES} bytes; it is not one of ours")

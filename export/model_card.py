@@ -34,7 +34,7 @@ def read_card_details(path: Path) -> CardDetails:
     """The details in a TOML file; raises `FednasError` for unknown keys or values that are no text."""
     details = load_toml(path, CardDetails, "model card details")
     for key in CardDetails.__struct_fields__:
-        if "\n" in getattr(details, key):
+        if set("\r\n") & set(getattr(details, key)):
             raise FednasError(f"model card details {path}: {key} has more than one line", hint="write it in one line")
     return details
 

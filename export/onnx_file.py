@@ -1,7 +1,7 @@
 """An ONNX file on disk, read back and described: the facts that every later step relies on."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,9 +113,10 @@ def refuse_external_data(model: "onnx.ModelProto", path: Path) -> None:
     """Raise `FednasError` if any tensor of the model lives in another file, which could be any file at all."""
     import onnx
 
+    inside = [tensor for function in model.functions for tensor in _tensors_of(function.node)]
     external = [
         tensor.name
-        for tensor in _all_tensors(model.graph)
+        for tensor in (*_all_tensors(model.graph), *inside)
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data
     ]
     if external:
@@ -129,11 +130,17 @@ def _all_tensors(graph: "onnx.GraphProto") -> "list[onnx.TensorProto]":
     tensors = list(graph.initializer)
     for sparse in graph.sparse_initializer:
         tensors += [sparse.values, sparse.indices]
-    for node in graph.node:
-        for attribute in node.attribute:
-            tensors += [attribute.t, *attribute.tensors]
-            for inner in [attribute.g, *attribute.graphs]:
-                tensors += _all_tensors(inner)
+    return tensors + _tensors_of(graph.node)
+
+
+def _tensors_of(nodes: "Iterable[onnx.NodeProto]") -> "list[onnx.TensorProto]":
+    tensors: list[onnx.TensorProto] = []
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        tensors += [attribute.t, *attribute.tensors]
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            tensors += [sparse.values, sparse.indices]
+        for inner in (attribute.g, *attribute.graphs):
+            tensors += _all_tensors(inner)
     return tensors
 
 

@@ -31,8 +31,9 @@ class TensorRTRunner(Runner):
     @property
     def name(self) -> str:
         """Runtime, version and GPU."""
-        session = self.session
-        return f"tensorrt {session.tensorrt_version} {session.gpu().name or 'GPU'}"
+        with board_problems(f"{self.path.name}: "):
+            gpu = self.session.gpu()
+        return f"tensorrt {self.session.tensorrt_version} {gpu.name or 'GPU'}"
 
     @property
     def session(self) -> EngineSession:

@@ -40,7 +40,7 @@ def tensorrt_status() -> TensorRTStatus:
     version = None
     try:
         version = str(importlib.import_module("tensorrt").__version__)
-    except ImportError as err:
+    except (ImportError, AttributeError, OSError) as err:  # a folder of that name has no version
         reasons.append(f"The Python module tensorrt cannot be imported: {err}.")
     gpus, why = _count_gpus()
     if not gpus:
