@@ -80,6 +80,13 @@ def test_a_missing_file_and_a_link_are_refused(shipped: Path) -> None:
         verify_folder(shipped)
 
 
+def test_a_link_does_not_stand_for_a_manifest(shipped: Path) -> None:
+    (shipped / "manifest.json").rename(shipped.parent / "elsewhere")
+    (shipped / "manifest.json").symlink_to(shipped.parent / "elsewhere")
+    with pytest.raises(FednasError, match=r"manifest\.json is a link"):
+        verify_folder(shipped)
+
+
 class TestCarefulForger:
     """Hashes were made to fit; what the files say must still agree."""
 
@@ -162,6 +169,48 @@ class TestCarefulForger:
         found = failures(shipped)
         assert "input is x, not input" in found["model.fp32.onnx: graph"]
         assert "not (batch, " in found["model.fp32.onnx: test vectors"]
+
+    def test_a_kinder_status(self, ship: Ship, tmp_path: Path) -> None:
+        folder = ship(tmp_path / "board", wrong_by=0.5)
+        rewrite_manifest(folder, lambda manifest: manifest.update(status="verified", reasons=[]))
+        found = failures(folder)["status"]
+        assert found.startswith("the manifest says verified, but its own evidence makes it rejected: model.fp32.onnx")
+
+    def test_a_manifest_that_contradicts_itself(self, shipped: Path) -> None:
+        rewrite_manifest(shipped, lambda manifest: manifest["shipment"]["latency"].update(not_measured_because=""))
+        with pytest.raises(FednasError, match=r"manifest\.json: a latency is either measured or says why not"):
+            verify_folder(shipped)
+
+    @pytest.mark.parametrize("runtime", ["", "antigravity.part", "onnx"])
+    def test_a_runtime_that_is_none_of_ours(self, shipped: Path, runtime: str) -> None:
+        def convert(manifest: dict[str, Any]) -> None:
+            model = manifest["models"][0]
+            model["converted"] = [{"runtime": runtime, "files": ["labels.txt"], "evidence": model["evidence"]}]
+
+        rewrite_manifest(shipped, convert)
+        with pytest.raises(FednasError, match="unknown runtime"):
+            verify_folder(shipped)
+
+    def test_vectors_that_do_not_unpack(self, shipped: Path) -> None:
+        content = bytearray((shipped / "test_vectors.npz").read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 40] = b"\xff" * 40
+        (shipped / "test_vectors.npz").write_bytes(content)
+        rewrite_manifest(shipped)
+        with pytest.raises(FednasError, match=r"test vectors .* cannot be read"):
+            verify_folder(shipped)
+
+    def test_external_data_inside_a_function(self, shipped: Path) -> None:
+        def hide(model: onnx.ModelProto) -> None:
+            tensor = onnx.TensorProto(name="t", data_type=onnx.TensorProto.FLOAT, dims=[1])
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value="/etc/passwd")
+            node = onnx.helper.make_node("Constant", [], ["c"], value=tensor)
+            opset = [onnx.helper.make_opsetid("", 17)]
+            model.functions.append(onnx.helper.make_function("own", "f", [], ["c"], [node], opset))
+
+        edit_model(shipped, hide)
+        assert "keeps 1 tensors in other files" in failures(shipped)["model.fp32.onnx"]
 
     def test_fewer_vectors(self, shipped: Path) -> None:
         with np.load(shipped / "test_vectors.npz") as arrays:

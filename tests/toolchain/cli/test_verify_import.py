@@ -168,6 +168,69 @@ def test_a_model_of_which_no_engine_came(folder: Path) -> None:
     assert done.exit_code == 5
     assert "no engine of model.int8.onnx: no int8 on this GPU" in " ".join(done.stdout.split())
     assert read_manifest(folder).shipment.budgets[0].basis == "estimated"
+    report = " ".join((folder / "report.md").read_text().split())
+    assert "On the board: no engine of model.int8.onnx was run there." in report
+    again = run("verify", str(folder))
+    assert again.exit_code == 5
+    assert "the board made no engine of model.int8.onnx: no int8 on this GPU" in " ".join(again.stdout.split())
+
+
+def test_what_a_result_leaves_out_is_said(folder: Path) -> None:
+    result = result_of(folder)
+    del result["engines"][1]
+    result["engines"][0]["layers"] = []
+    assert imported(folder, result).exit_code == 0
+    report = (folder / "report.md").read_text()
+    assert "- On the board: no engine of model.int8.onnx was run there." in report
+    assert "- On the board: TensorRT does not say in which precision the layers of model.fp32.onnx run." in report
+    assert imported(folder, result_of(folder)).exit_code == 0
+    assert "- On the board:" not in (folder / "report.md").read_text()
+
+
+def test_a_latency_does_not_outlive_its_result(folder: Path) -> None:
+    assert imported(folder, result_of(folder)).exit_code == 0
+    result = result_of(folder)
+    result["engines"][1]["batch"] = 8
+    assert imported(folder, result).exit_code == 5
+    budget = read_manifest(folder).shipment.budgets[0]
+    assert (budget.value, budget.verdict) == (None, "cannot tell")
+    assert "model.int8.onnx was timed with batches of 8, not of one" in (folder / "report.md").read_text()
+    assert imported(folder, result_of(folder)).exit_code == 0
+
+
+def test_an_edited_report_is_not_taken_over(folder: Path) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    report["not_verified"] = []
+    (folder / "report.json").write_text(json.dumps(report))
+    done = imported(folder, result_of(folder))
+    assert (done.exit_code, "report.json changed since it was shipped" in done.stderr) == (1, True)
+
+
+def test_an_interrupted_import_is_done_again(folder: Path) -> None:
+    shipped = (folder / "manifest.json").read_bytes()
+    assert imported(folder, result_of(folder)).exit_code == 0
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "manifest.json").write_bytes(shipped)  # the last file that is written
+    assert imported(folder, result_of(folder)).exit_code == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+
+def test_of_several_folders_the_boards_own_is_found_and_the_index_renewed(tmp_path: Path) -> None:
+    out = tmp_path / "shipped"
+    devices = ("--device", "jetson", "--device", "raspberry-pi-5", "--max-macs", "1M")
+    assert run(*devices, "--max-latency", "5ms", "--out", str(out)).exit_code == 0
+    result = result_of(out / "jetson")
+    path = tmp_path / "board_result.json"
+    path.write_text(json.dumps(result))
+    assert run("verify", str(out), "--import", str(path)).exit_code == 0
+    board, other = json.loads((out / "index.json").read_text())["devices"]
+    assert (board["engine"]["median_ms"], board["budgets"]) == (2.0, ["latency met", "macs met"])
+    assert (other["engine"], other["measured"]) == (None, None)
+    assert "| 2 ms (" in (out / "index.md").read_text()
+    assert run("verify", str(out)).exit_code == 0
+    path.write_text(json.dumps({**result, "kit_sha256": "ef" * 32}))
+    done = run("verify", str(out), "--import", str(path))
+    assert (done.exit_code, "belongs to none of the 2 shipped folders" in done.stderr) == (1, True)
 
 
 def set_in(*keys: Any, value: object) -> Edit:

@@ -101,6 +101,7 @@ def test_npz_layouts_are_recognised(tmp_path: Path) -> None:
             {"x_test": np.zeros((8, 7, 5, 3), np.uint8)},
             r"test images of a have shape \(3, 7, 5\).*\(3, 6, 5\) is needed",
         ),
+        ({"y_train": np.full(40, 2**32 - 1, np.uint32)}, "labels up to 4294967295 for 48 images; number the classes"),
         ({"x_test": np.array([object()])}, "is not a readable .npz file of plain arrays"),
         ({"x_test": np.zeros((0, 6, 5, 3), np.uint8), "y_test": np.zeros(0, int)}, "40 training and 0 test images"),
     ],

@@ -175,3 +175,5 @@ def test_classes_in_another_order_are_refused() -> None:
     data.check_class_names(("katze", "hund"))
     with pytest.raises(FednasError, match="in another order: class 0 is 'cat' here and 'dog' there"):
         data.check_class_names(("dog", "cat"))
+    with pytest.raises(FednasError, match="class 0 is 'cat' here and 'bird' there"):
+        data.check_class_names(("bird", "cat"))

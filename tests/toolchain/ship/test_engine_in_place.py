@@ -5,18 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fednas.export import (
     ArtefactEvidence,
     EngineFile,
     EngineOptions,
     EngineRecord,
+    OrtRunner,
     Runner,
     TensorRTStatus,
     judge_logits,
+    read_manifest,
     tolerance_for,
+    verify_folder,
 )
 from fednas.profiles import find_profile
+from fednas.toolchain.cli import app
 from fednas.toolchain.doctor import Gpu
 from fednas.toolchain.ship import engine as ship_engine
 
@@ -48,13 +53,15 @@ def evidence(_runner: Runner) -> ArtefactEvidence:
     return judge_logits("tensorrt 10.3 Orin", logits, logits, tolerance=tolerance_for("int8"))
 
 
-def machine(monkeypatch: pytest.MonkeyPatch, *, tensorrt: bool, capability: str | None) -> list[tuple[Path, str]]:
-    """Pretend to be a machine; the engines it builds are recorded as (plan, precision)."""
-    built: list[tuple[Path, str]] = []
+def machine(
+    monkeypatch: pytest.MonkeyPatch, *, tensorrt: bool, capability: str | None
+) -> list[tuple[Path, EngineOptions]]:
+    """Pretend to be a machine; the engines it builds are recorded as (plan, options)."""
+    built: list[tuple[Path, EngineOptions]] = []
     reasons = () if tensorrt else ("The Python module tensorrt cannot be imported.",)
 
     def build(model: Path, plan: Path, options: EngineOptions) -> EngineFile:
-        built.append((plan, options.precision))
+        built.append((plan, options))
         return EngineFile(
             path=plan, size_bytes=1, sha256="0", tensorrt_version="10.3", strongly_typed=True, builder_flags=()
         )
@@ -81,7 +88,9 @@ def test_an_engine_is_built_only_on_the_devices_own_gpu(
 ) -> None:
     engines = machine(monkeypatch, tensorrt=tensorrt, capability=capability)
     found, said = ship_engine.engine_here(Path("model.int8.onnx"), find_profile(device), "int8", evidence)
-    assert engines == ([(Path("model.int8.plan"), "int8")] if built else [])
+    assert [(plan, options.precision) for plan, options in engines] == (
+        [(Path("model.int8.plan"), "int8")] if built else []
+    )
     assert says in " ".join(said)
     assert bool(said) == bool(says)
     assert (found is not None) == built
@@ -96,3 +105,58 @@ def test_it_is_proven_measured_and_counted(monkeypatch: pytest.MonkeyPatch) -> N
     found, _ = ship_engine.engine_here(Path("model.fp16.onnx"), find_profile("jetson"), "fp16", evidence)
     assert found is not None
     assert found.reasons == ("no layer of the engine runs in fp16, of 1 whose precision is known",)
+
+
+class EngineOfTheFile(FakeRunner):
+    """Gives the logits of the ONNX file, in 0.5 ms, with all layers in ``precision``."""
+
+    name = "tensorrt 10.3 Orin"
+    precision = "fp32"
+
+    def infer_all(self, images: np.ndarray) -> np.ndarray:
+        with OrtRunner(self.path.with_suffix(".onnx")) as runner:
+            return runner.infer_all(images)
+
+    def layers(self) -> object:
+        from fednas.export.board.inspector import EngineLayer
+
+        return [EngineLayer("conv", "CaskConvolution", self.precision)]
+
+
+def ship_there(monkeypatch: pytest.MonkeyPatch, out: Path, *arguments: str) -> tuple[int, list[EngineOptions]]:
+    engines = machine(monkeypatch, tensorrt=True, capability="8.7")
+    monkeypatch.setattr(ship_engine, "TensorRTRunner", EngineOfTheFile)
+    done = CliRunner().invoke(app, ["--device", "jetson", "--out", str(out), *arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+    return done.exit_code, [options for _, options in engines]
+
+
+@pytest.mark.parametrize(("limit", "verdict", "code"), [("1ms", "met", 0), ("0.3ms", "missed", 3)])
+def test_a_latency_budget_is_judged_on_the_engine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, verdict: str, code: int
+) -> None:
+    found, options = ship_there(
+        monkeypatch, tmp_path, "--max-latency", limit, "--workspace", "1GiB", "--optimization-level", "5"
+    )
+    assert found == code
+    assert [(each.workspace_bytes, each.optimization_level) for each in options] == [(2**30, 5)]
+    budget = read_manifest(tmp_path / "jetson").shipment.budgets[0]
+    assert (budget.basis, budget.value, budget.verdict) == ("measured", 0.5, verdict)
+    report = (tmp_path / "jetson" / "report.md").read_text()
+    assert "engine 0.5 ms measured" in report.splitlines()[2]
+    assert "The TensorRT engine:" not in report
+    assert verify_folder(tmp_path / "jetson").passed
+
+
+def test_an_engine_whose_layers_say_nothing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(EngineOfTheFile, "precision", "unknown")
+    assert ship_there(monkeypatch, tmp_path, "--max-macs", "1M")[0] == 0
+    report = (tmp_path / "jetson" / "report.md").read_text()
+    assert "model.fp32.plan: TensorRT does not say in which precision its layers run." in report
+
+
+@pytest.mark.parametrize(("option", "value"), [("--workspace", "1kB"), ("--workspace", "much")])
+def test_a_workspace_that_cannot_be(tmp_path: Path, option: str, value: str) -> None:
+    done = CliRunner().invoke(app, ["--device", "jetson", "--out", str(tmp_path / "out"), option, value])
+    assert done.exit_code == 1
+    assert "workspace" in done.stderr

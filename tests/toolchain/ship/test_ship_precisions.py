@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from fednas.common import FednasError
 from fednas.export import (
+    ConvertedModel,
     Manifest,
     MeasuredLatency,
     OnnxFile,
@@ -89,6 +90,8 @@ def test_each_file_has_its_census_calibration_and_drop(three: Path) -> None:
     assert "| `model.fp16.onnx` |" in report
     assert "512 training images (seed 0): smallest and largest values; weights for each channel" in report
     assert "says nothing about rounded activations" in report
+    files = "`model.fp32.onnx`, `model.fp16.onnx`, `model.int8.onnx`"
+    assert f"Latency of {files}: not measured, because this machine is not Jetson Orin Nano" in report
 
 
 def test_weights_are_stored_as_the_runtime_reads_them(shipped: tuple[Path, Result]) -> None:
@@ -194,6 +197,16 @@ def test_the_exit_code_follows_the_drop(three: Path, verdict: Any, code: int) ->
     models = (*manifest.models[:2], msgspec.structs.replace(manifest.models[2], evidence=evidence))
     changed = msgspec.structs.replace(manifest, models=models)
     assert ShippedDevice("jetson", three, changed).exit_code == code
+
+
+def test_a_drop_that_cannot_be_told_counts_for_converted_files_too(three: Path) -> None:
+    manifest = read_manifest(three)
+    assert manifest.models[0].evidence.drop is not None
+    drop: PairedDrop = msgspec.structs.replace(manifest.models[0].evidence.drop, limit=0.01, verdict="cannot tell")
+    evidence = msgspec.structs.replace(manifest.models[0].evidence, drop=drop)
+    converted = ConvertedModel(runtime="openvino", files=("model.fp32.xml",), evidence=evidence)
+    models = (msgspec.structs.replace(manifest.models[0], converted=(converted,)), *manifest.models[1:])
+    assert ShippedDevice("jetson", three, msgspec.structs.replace(manifest, models=models)).exit_code == 5
 
 
 def test_a_drop_above_the_limit_rejects_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
