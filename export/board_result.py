@@ -15,6 +15,8 @@ from fednas.export.records import Record
 RESULT_FILE = "board_result.json"
 RESULT_SCHEMA = 1
 MAX_RESULT_BYTES = 16 * 2**20
+FEWEST_SAMPLES = 10
+"""Below, no 95 % interval of the median is worth its name; trtexec and the module make at least as many."""
 _Text = Annotated[str, Meta(max_length=MOST_TEXT)]
 _Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$")]
@@ -139,4 +141,10 @@ def _require_whole(engine: ResultEngine, what: str) -> None:
         raise FednasError(
             f"{what}: engine of {engine.model} has no logits or no samples, or numbers that are not finite",
             hint="run the kit again",
+        )
+    if len(engine.samples_ms) < FEWEST_SAMPLES:
+        raise FednasError(
+            f"{what}: engine of {engine.model} was timed {len(engine.samples_ms)} times, which says too little; "
+            f"at least {FEWEST_SAMPLES} are needed",
+            hint="run the kit again with more --seconds",
         )

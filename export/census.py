@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from fednas.export.evidence import Precision
+from fednas.export.float_layers import WEIGHTED_OPS
 from fednas.export.onnx_file import load_checked_model
 from fednas.export.records import Record
 from fednas.export.uint8_input import NODE_PREFIX
@@ -20,7 +21,6 @@ QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _NO_LAYERS = frozenset({QUANTIZE, DEQUANTIZE, "Cast"})
 """They change types; the work is done elsewhere."""
 _NORMALISING = frozenset({"Sub", "Mul"})
-_WEIGHTED = ("Conv", "Gemm")
 
 
 class KeptLayer(Record, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ def take_census(
     reasons: list[str] = []
     for node, precision in found:
         wanted = "fp32" if node.name in kept_fp32 else asked
-        if precision != wanted and not (asked == "int8" and node.op_type not in _WEIGHTED):
+        if precision != wanted and not (asked == "int8" and node.op_type not in WEIGHTED_OPS):
             reasons.append(f"layer {node.name} ({node.op_type}) is {precision}, not {wanted}")
     if asked == "int8":
         reasons += _tensorrt_faults(graph) if runtime == "tensorrt" else _processor_faults(graph, kept_fp32)
@@ -136,7 +136,7 @@ def layer_precision(graph: GraphView, node: "onnx.NodeProto") -> Precision:
     from onnx import TensorProto
 
     dequantized = [graph.producer_kind(name) == DEQUANTIZE for name in node.input]
-    if all(dequantized[:2]) if node.op_type in _WEIGHTED else any(dequantized):
+    if all(dequantized[:2]) if node.op_type in WEIGHTED_OPS else any(dequantized):
         return "int8"
     return "fp16" if graph.types.get(node.output[0]) == TensorProto.FLOAT16 else "fp32"
 
@@ -145,7 +145,7 @@ def _processor_faults(graph: GraphView, kept: Collection[str]) -> Iterator[str]:
     for node in graph.nodes:
         if node.op_type in (QUANTIZE, DEQUANTIZE):
             yield from _scale_faults(graph, node, symmetric=False)
-        elif node.op_type in (*_WEIGHTED, "Add") and node.name not in kept:
+        elif node.op_type in (*WEIGHTED_OPS, "Add") and node.name not in kept:
             readers = graph.consumers.get(node.output[0], ())
             if not readers or any(reader.op_type != QUANTIZE for reader in readers):
                 yield f"the output of {node.name} is not quantised, so it is computed in float"
@@ -160,7 +160,7 @@ def _tensorrt_faults(graph: GraphView) -> Iterator[str]:
             yield f"numbers are quantised just before {node.name}, which keeps it from being fused"
         elif node.op_type == "Add" and sum(dequantized) != 1:
             yield f"{node.name} adds {sum(dequantized)} quantised branches, not one"
-        elif node.op_type in _WEIGHTED:
+        elif node.op_type in WEIGHTED_OPS:
             yield from _weight_faults(graph, node)
 
 

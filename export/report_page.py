@@ -120,5 +120,5 @@ def _cell(text: str, *, first: bool) -> str:
 
 def _inline(text: str) -> str:
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
-    safe = re.sub(r"\[([^\]]+)\]\(([\w./-]+)\)", r'<a href="\2">\1</a>', safe)
+    safe = re.sub(r"\[([^\]]+)\]\(([\w-][\w./-]*)\)", r'<a href="\2">\1</a>', safe)
     return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", safe)
