@@ -17,6 +17,8 @@ TO_DEVICE, TO_HOST = 1, 2
 """Directions of cudaMemcpy."""
 _MAJOR, _MINOR = 75, 76
 """cudaDevAttrComputeCapabilityMajor and -Minor."""
+CAPTURE_RELAXED = 2
+"""cudaStreamCaptureModeRelaxed: other threads of TensorRT may call CUDA meanwhile."""
 
 
 class GpuFacts(NamedTuple):
@@ -123,6 +125,32 @@ class CudaRuntime:
                 "CUDA says in %s: %s (error %d)" % (function, said.decode("utf-8", "replace"), error),
                 "is there an NVIDIA GPU, free memory, and a driver that fits?",
             )
+
+
+class CudaGraphs(CudaRuntime):
+    """The CUDA runtime with graphs: one call starts all kernels of a run, as in an application that is tuned."""
+
+    def begin_capture(self, stream: int) -> None:
+        """What is enqueued from now on is noted down, not run."""
+        self._check("cudaStreamBeginCapture", ctypes.c_void_p(stream), CAPTURE_RELAXED)
+
+    def end_capture(self, stream: int) -> int:
+        """Handle of the executable graph of what was noted down."""
+        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
+        self._check("cudaStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(graph))
+        # Five arguments up to CUDA 11, three from 12 on; zeros mean the defaults in both.
+        nothing = ctypes.c_void_p(0)
+        self._check("cudaGraphInstantiate", ctypes.byref(executable), graph, nothing, nothing, ctypes.c_size_t(0))
+        self._check("cudaGraphDestroy", graph)
+        return int(executable.value or 0)
+
+    def launch(self, executable: int, stream: int) -> None:
+        """Enqueue a graph."""
+        self._check("cudaGraphLaunch", ctypes.c_void_p(executable), ctypes.c_void_p(stream))
+
+    def destroy_graph(self, executable: int) -> None:
+        """Give it back; errors are ignored, there is nothing to do about them."""
+        self._library.cudaGraphExecDestroy(ctypes.c_void_p(executable))
 
 
 def gpu_name() -> Optional[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class FakeCuda:
-    """Answers like libcudart 12.6 on an Orin; device memory is a dictionary, a run takes half a millisecond."""
+    """Answers like libcudart 12.6 on an Orin; device memory is a dictionary, a run or its graph takes 0.5 ms."""
 
     def __init__(self) -> None:
         self.memory: dict[int, bytearray] = {}
@@ -15,6 +15,7 @@ class FakeCuda:
         self.clock_ms = 0.0
         self.events: dict[int, float] = {}
         self.streams: set[int] = set()
+        self.graphs: set[int] = set()
         self.fails: dict[str, int] = {}
         self.cudaGetErrorString = Words()
 
@@ -75,6 +76,26 @@ class FakeCuda:
 
     def _cudaEventDestroy(self, event: ctypes.c_void_p) -> None:
         del self.events[event.value]
+
+    def _cudaStreamBeginCapture(self, stream: ctypes.c_void_p, mode: int) -> None:
+        assert (stream.value in self.streams, mode) == (True, 2)
+
+    def _cudaStreamEndCapture(self, _stream: ctypes.c_void_p, pointer: Any) -> None:
+        self.graphs.add(self._new(pointer))
+
+    def _cudaGraphInstantiate(self, pointer: Any, graph: ctypes.c_void_p, *_rest: Any) -> None:
+        assert graph.value in self.graphs
+        self.graphs.add(self._new(pointer))
+
+    def _cudaGraphDestroy(self, graph: ctypes.c_void_p) -> None:
+        self.graphs.remove(graph.value)
+
+    _cudaGraphExecDestroy = _cudaGraphDestroy
+
+    def _cudaGraphLaunch(self, executable: ctypes.c_void_p, stream: ctypes.c_void_p) -> None:
+        assert executable.value in self.graphs
+        assert stream.value in self.streams
+        self.clock_ms += 0.5
 
 
 class Words:

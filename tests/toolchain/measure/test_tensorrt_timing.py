@@ -73,15 +73,33 @@ def test_its_output_is_the_networks(model: DeviceTimedModel, tiny_space: SearchS
 def test_leaving_frees_what_the_device_gave(model: DeviceTimedModel, recording: Recording) -> None:
     assert recording.cuda.memory
     model.close()
-    assert (recording.cuda.memory, recording.cuda.streams, recording.cuda.events) == ({}, set(), {})
+    cuda = recording.cuda
+    assert (cuda.memory, cuda.streams, cuda.events, cuda.graphs) == ({}, set(), {}, set())
     with pytest.raises(ContractError, match="used after it was closed"):
         model.call()
 
 
 def test_an_engine_that_stops_running_says_so(model: DeviceTimedModel, recording: Recording) -> None:
-    recording.runs = False
-    with pytest.raises(FednasError, match="TensorRT could not run the engine"):
+    recording.cuda.fails["cudaGraphLaunch"] = 2
+    with pytest.raises(FednasError, match="cudaGraphLaunch: out of memory"):
         model.call()
+
+
+@pytest.mark.parametrize("function", ["cudaStreamBeginCapture", "cudaGraphInstantiate"])
+def test_an_engine_without_a_graph_is_refused(function: str, recording: Recording, tiny_space: SearchSpace) -> None:
+    recording.cuda.fails[function] = 2
+    content, shape = network(tiny_space, 2)
+    with pytest.raises(FednasError, match=function):
+        find_runtime("tensorrt").load(content, input_shape=shape)
+    assert recording.cuda.memory == {}
+
+
+def test_an_engine_that_does_not_run_is_refused(recording: Recording, tiny_space: SearchSpace) -> None:
+    recording.runs = False
+    content, shape = network(tiny_space, 2)
+    with pytest.raises(FednasError, match="TensorRT could not run the engine"):
+        find_runtime("tensorrt").load(content, input_shape=shape)
+    assert recording.cuda.memory == {}
 
 
 def test_a_single_block_is_no_network(recording: Recording, tiny_space: SearchSpace) -> None:

@@ -14,47 +14,19 @@ from board_stand_ins import python_of, run
 from stand_in_cuda import stand_in_tensorrt
 
 from fednas.export import Precision
+from fednas.export.board.cudart import CudaGraphs
 from fednas.export.board.problem import BoardProblem
 from fednas.toolchain.measure.kit import read_results
 from fednas.toolchain.measure.kit.board.folder import BoardJob, read_job
-from fednas.toolchain.measure.kit.board.on_tensorrt import CudaGraphs, TensorRTBoard
+from fednas.toolchain.measure.kit.board.on_tensorrt import TensorRTBoard
 from fednas.toolchain.measure.kit.board.on_trtexec import build_options, run_options
 from fednas.toolchain.measure.runtimes.trtexec_command import BuildOrder, TrtexecVersion, build_command, timing_command
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "export"))
-from fake_cuda import FakeCuda
 from fake_tensorrt import VERSIONS, Recording, fake_tensorrt
 
 MakeKit = Callable[..., Path]
 IN_HALF = '{"Layers": [{"Name": "c", "LayerType": "Conv", "Weights": {"Type": "Half", "Count": 1}}]}'
-
-
-class GraphCuda(FakeCuda):
-    """With graphs; a launched graph takes half a millisecond, as a run does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.graphs: set[int] = set()
-
-    def _cudaStreamBeginCapture(self, stream: Any, mode: int) -> None:  # noqa: N802
-        assert (stream.value in self.streams, mode) == (True, 2)
-
-    def _cudaStreamEndCapture(self, _stream: Any, pointer: Any) -> None:  # noqa: N802
-        self.graphs.add(self._new(pointer))
-
-    def _cudaGraphInstantiate(self, pointer: Any, graph: Any, *_rest: Any) -> None:  # noqa: N802
-        assert graph.value in self.graphs
-        self.graphs.add(self._new(pointer))
-
-    def _cudaGraphDestroy(self, graph: Any) -> None:  # noqa: N802
-        self.graphs.remove(graph.value)
-
-    _cudaGraphExecDestroy = _cudaGraphDestroy  # noqa: N815
-
-    def _cudaGraphLaunch(self, executable: Any, stream: Any) -> None:  # noqa: N802
-        assert executable.value in self.graphs
-        assert stream.value in self.streams
-        self.clock_ms += 0.5
 
 
 @pytest.fixture
@@ -64,7 +36,6 @@ def order(make_kit: MakeKit) -> BoardJob:
 
 def board(monkeypatch: pytest.MonkeyPatch, version: str, order: BoardJob) -> tuple[TensorRTBoard, Recording]:
     module, recording = fake_tensorrt(version)
-    recording.cuda = GraphCuda()
     recording.tensors = {"input": ("INPUT", "FLOAT", (1, 1, 8, 8)), "output": ("OUTPUT", "FLOAT", (1, 4))}
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     monkeypatch.setattr("fednas.toolchain.measure.kit.board.on_tensorrt.CudaGraphs", lambda: CudaGraphs(recording.cuda))

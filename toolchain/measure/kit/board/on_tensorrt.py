@@ -3,11 +3,10 @@
 Written against the documented interface; never run on a GPU by its authors.
 """
 
-import ctypes
 import os
 from typing import Any, List, Optional, Tuple
 
-from fednas.export.board.cudart import CudaRuntime
+from fednas.export.board.cudart import CudaGraphs
 from fednas.export.board.inspector import engine_faults, read_inspector
 from fednas.export.board.problem import BoardProblem
 from fednas.export.board.trt_build import BuildOrder, build_engine, error_log, import_tensorrt, said
@@ -18,35 +17,7 @@ WORKSPACE_BYTES = 1 << 30
 ENGINE_LEVEL = 3
 """Of optimisation: TensorRT's own default."""
 FLOAT_SIZE = 4
-CAPTURE_RELAXED = 2
-"""cudaStreamCaptureModeRelaxed: other threads of TensorRT may call CUDA meanwhile."""
 ENGINE_PARTS = "abcdefghijklmnopqrstuvwxyz0123456789.-"
-
-
-class CudaGraphs(CudaRuntime):
-    """The CUDA runtime with graphs: one call starts all kernels of a run, as in an application that is tuned."""
-
-    def begin_capture(self, stream: int) -> None:
-        """What is enqueued from now on is noted down, not run."""
-        self._check("cudaStreamBeginCapture", ctypes.c_void_p(stream), CAPTURE_RELAXED)
-
-    def end_capture(self, stream: int) -> int:
-        """Handle of the executable graph of what was noted down."""
-        graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
-        self._check("cudaStreamEndCapture", ctypes.c_void_p(stream), ctypes.byref(graph))
-        # Five arguments up to CUDA 11, three from 12 on; zeros mean the defaults in both.
-        nothing = ctypes.c_void_p(0)
-        self._check("cudaGraphInstantiate", ctypes.byref(executable), graph, nothing, nothing, ctypes.c_size_t(0))
-        self._check("cudaGraphDestroy", graph)
-        return int(executable.value or 0)
-
-    def launch(self, executable: int, stream: int) -> None:
-        """Enqueue a graph."""
-        self._check("cudaGraphLaunch", ctypes.c_void_p(executable), ctypes.c_void_p(stream))
-
-    def destroy_graph(self, executable: int) -> None:
-        """Give it back; errors are ignored, there is nothing to do about them."""
-        self._library.cudaGraphExecDestroy(ctypes.c_void_p(executable))
 
 
 class TensorRTBoard:
