@@ -30,25 +30,11 @@ def verify(
     is missing, or a result of another kit; with --import also 3 (the measured latency misses its budget) and 5 (its
     interval straddles it).
     """
-    from fednas.export import (
-        check_index,
-        find_shipped_folders,
-        folder_of_board_result,
-        import_board_result,
-        refresh_index,
-        verify_folder,
-    )
-    from fednas.toolchain.cli.output import as_json, emit, note, table
+    from fednas.export import check_index, find_shipped_folders, verify_folder
+    from fednas.toolchain.cli.output import emit, note, table
 
     folders = find_shipped_folders(folder)
-    imported = None
-    if import_ is not None:
-        target = folder_of_board_result(folders, import_)
-        # An index that disagrees already is left to be found below.
-        agrees = folders != (folder,) and check_index(folder) is None
-        imported = import_board_result(target, import_)
-        if agrees:
-            refresh_index(folder)
+    imported = None if import_ is None else _imported(folder, folders, import_)
     reports = [verify_folder(found) for found in folders]
     stale_index = None if folders == (folder,) else check_index(folder)
     rows = [
@@ -58,9 +44,40 @@ def verify(
     ]
     if stale_index is not None:
         rows.append(("(all)", "index", "FAILED", stale_index))
-    passed = all(report.passed for report in reports) and stale_index is None
-    document = {
-        "passed": passed,
+    heads = ("Device", "Check", "Result", "Found")
+    emit(_document(reports, stale_index, imported), f"{table(rows, heads)}\n\n{_verdict(reports, stale_index)}")
+    for report in reports:
+        for line in report.notes:
+            note(line)
+    code = _exit_code(_passed(reports, stale_index), reports, imported)
+    if code is not ExitCode.OK:
+        raise typer.Exit(code=int(code))
+
+
+def _imported(folder: Path, folders: Sequence[Path], result_file: Path) -> "Manifest":
+    """Fold a board's result into the one of ``folders`` that it is of, and into the index in ``folder``."""
+    from fednas.export import check_index, folder_of_board_result, import_board_result, refresh_index
+
+    target = folder_of_board_result(folders, result_file)
+    # An index that disagrees already is left for the checks to find.
+    refresh = target != folder and check_index(folder) is None
+    manifest = import_board_result(target, result_file)
+    if refresh:
+        refresh_index(folder)
+    return manifest
+
+
+def _passed(reports: "Sequence[VerificationReport]", stale_index: str | None) -> bool:
+    return all(report.passed for report in reports) and stale_index is None
+
+
+def _document(
+    reports: "Sequence[VerificationReport]", stale_index: str | None, imported: "Manifest | None"
+) -> dict[str, object]:
+    from fednas.toolchain.cli.output import as_json
+
+    document: dict[str, object] = {
+        "passed": _passed(reports, stale_index),
         "status": _status(reports),
         "index": stale_index or "agrees or absent",
         "folders": [
@@ -78,15 +95,7 @@ def verify(
     if imported is not None:
         document["board"] = as_json(imported.board)
         document["budgets"] = as_json(imported.shipment.budgets)
-    failed = sum(not report.passed for report in reports)
-    verdict = _verdict(reports, failed, stale_index)
-    emit(document, f"{table(rows, ('Device', 'Check', 'Result', 'Found'))}\n\n{verdict}")
-    for report in reports:
-        for line in report.notes:
-            note(line)
-    code = _exit_code(passed, reports, imported)
-    if code is not ExitCode.OK:
-        raise typer.Exit(code=int(code))
+    return document
 
 
 def _status(reports: "Sequence[VerificationReport]") -> str:
@@ -95,8 +104,8 @@ def _status(reports: "Sequence[VerificationReport]") -> str:
     return next(status for status in ("rejected", "unverified", "verified") if status in found)
 
 
-def _verdict(reports: "Sequence[VerificationReport]", failed: int, stale_index: str | None) -> str:
-    if failed:
+def _verdict(reports: "Sequence[VerificationReport]", stale_index: str | None) -> str:
+    if failed := sum(not report.passed for report in reports):
         return f"verification failed for {failed} of {len(reports)} folders"
     if stale_index is not None:
         return "verification failed for the index"

@@ -77,7 +77,40 @@ def write_device_folder(
     models = [each.model for each in proven]
     judged = next(each for each in proven if each.model.precision == job.judged_precision)
     report(6, "writing the folder")
-    shipment = Shipment(
+    shipment = _shipment(job, source, profile, choice, speed, judged, recalibrated)
+    write_contents(
+        folder,
+        shipment,
+        models,
+        vectors=Vectors(
+            inputs=inputs.file[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=inputs.labels[:VECTOR_COUNT]
+        ),
+        preprocessing=ModelInput.of(source.preprocessing, job.input_type),
+        class_names=source.header.class_names,
+        not_verified=[
+            *_gaps(source),
+            *speed.doubts,
+            *choice.remarks,
+            *_uint8_gap(job, profile),
+            *outside_of_prediction(shipment.latency),
+            *dict.fromkeys(remark for each in proven for remark in each.remarks),
+        ],
+        card=None if job.card is None else read_card_details(job.card),
+        illustrations=_illustrations(job, source, profile, choice, speed, inputs, logits, judged),
+    )
+
+
+def _shipment(
+    job: "ShipJob",
+    source: Source,
+    profile: DeviceProfile,
+    choice: Choice,
+    speed: Speed,
+    judged: Proven,
+    recalibrated: int,
+) -> Shipment:
+    answer = choice.answer
+    return Shipment(
         device=Device.from_profile(profile),
         architecture=answer.architecture.as_dict(),
         fitness=answer.fitness,
@@ -99,26 +132,6 @@ def write_device_folder(
         recalibration=Recalibration(images=recalibrated),
         precision=job.judged_precision,
         candidates=choice.candidates,
-    )
-    write_contents(
-        folder,
-        shipment,
-        models,
-        vectors=Vectors(
-            inputs=inputs.file[:VECTOR_COUNT], logits=logits[:VECTOR_COUNT], labels=inputs.labels[:VECTOR_COUNT]
-        ),
-        preprocessing=ModelInput.of(source.preprocessing, job.input_type),
-        class_names=source.header.class_names,
-        not_verified=[
-            *_gaps(source),
-            *speed.doubts,
-            *choice.remarks,
-            *_uint8_gap(job, profile),
-            *outside_of_prediction(shipment.latency),
-            *dict.fromkeys(remark for each in proven for remark in each.remarks),
-        ],
-        card=None if job.card is None else read_card_details(job.card),
-        illustrations=_illustrations(job, source, profile, choice, speed, inputs, logits, judged),
     )
 
 
