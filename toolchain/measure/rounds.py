@@ -72,19 +72,19 @@ def measure(
     candidates = job.plan.candidates
     groups = groups_of(candidates)
     weights = [sum(_expected_ms(candidates[index], job.batch) for index in group) for group in groups]
-    loader = _Loader(job, watch or Watch())
     finished_s = 0.0
-    for number, group in enumerate(groups):
-        seconds = job.seconds * weights[number] / sum(weights)
-        old = [r for r in journal.readings if r.group == number]
-        spent_s = max((r.elapsed_s for r in old), default=0.0)
-        counts = Counter(r.candidate for r in old)
-        rounds = min(counts[index] for index in group)
-        if spent_s < seconds or rounds < LEAST_ROUNDS:
-            with _Group(number, group, loader, journal) as loaded:
-                loaded.measure(seconds, spent_s, rounds, finished_s, progress)
-        finished_s += seconds
-    loader.weigh()
+    with _Loader(job, watch or Watch()) as loader:
+        for number, group in enumerate(groups):
+            seconds = job.seconds * weights[number] / sum(weights)
+            old = [r for r in journal.readings if r.group == number]
+            spent_s = max((r.elapsed_s for r in old), default=0.0)
+            counts = Counter(r.candidate for r in old)
+            rounds = min(counts[index] for index in group)
+            if spent_s < seconds or rounds < LEAST_ROUNDS:
+                with _Group(number, group, loader, journal) as loaded:
+                    loaded.measure(seconds, spent_s, rounds, finished_s, progress)
+            finished_s += seconds
+        loader.weigh()
 
 
 def warm_up(model: TimedModel) -> None:
@@ -114,7 +114,7 @@ def usual_ms(model: TimedModel, reading_ms: float) -> float:
 
 
 class _Loader:
-    """Makes and loads the models of a job, and keeps the reference, which every group needs."""
+    """Makes and loads the models of a job, and keeps the reference, which every group needs, until it is left."""
 
     def __init__(self, job: MeasuringJob, watch: Watch) -> None:
         self.job = job
@@ -125,6 +125,13 @@ class _Loader:
         watch.timer_share = clock.share(self.reading_ms * 2 / 3)
         self._runtime = find_runtime(job.runtime)
         self._reference: TimedModel | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._reference is not None:
+            self._reference.close()
 
     def timed(self, index: int) -> TimedModel:
         """The model of this candidate, loaded."""
@@ -168,15 +175,24 @@ class _Group:
         self._seconds = loader.job.seconds
         self._watch = loader.watch
         self._standstill = Standstill()
-        self._models = {index: loader.timed(index) for index in group}
-        warm_up(self._models[group[0]])
-        self._usual_ms = {index: usual_ms(model, loader.reading_ms) for index, model in self._models.items()}
+        self._models: dict[int, TimedModel] = {}
+        try:
+            for index in group:
+                self._models[index] = loader.timed(index)
+            warm_up(self._models[group[0]])
+            self._usual_ms = {index: usual_ms(model, loader.reading_ms) for index, model in self._models.items()}
+        except BaseException:
+            self._free()
+            raise
         self._times = {index: max(1, round(loader.reading_ms / usual)) for index, usual in self._usual_ms.items()}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._free()
+
+    def _free(self) -> None:
         for index, model in self._models.items():
             if index != REFERENCE:
                 model.close()

@@ -145,7 +145,7 @@ def _require_mergeable(first: MergeInput, second: MergeInput) -> None:
         if modelled := sum(entry.origin != "measured" for entry in each.table.entries):
             raise FednasError(
                 f"{each.name} holds {modelled} modelled or estimated entries, which belong to the fit of one session",
-                hint="profile with more --seconds and --resume instead of merging",
+                hint="profile with more --seconds instead of merging",
             )
 
 
@@ -194,7 +194,7 @@ def _placed(entry: TableEntry, speed: float, offset: int) -> TableEntry:
 def _pooled(one: TableEntry, other: TableEntry) -> TableEntry:
     """Geometric means, weighted by samples: the order of the percentiles survives them."""
     samples = one.samples + other.samples
-    share = one.samples / samples
+    share = one.samples / samples if samples else 0.5  # a file may call an entry measured and give no samples
     return msgspec.structs.replace(
         one,
         median_ms=_between(one.median_ms, other.median_ms, share),

@@ -28,6 +28,7 @@ class TimedModel(ABC):
 
     def __init__(self) -> None:
         self._open = True
+        self._called = False
 
     def __enter__(self) -> Self:
         return self
@@ -54,6 +55,7 @@ class TimedModel(ABC):
         self._require_open()
         if times < 1:
             raise ContractError(f"a model cannot be called {times} times")
+        self._called = True
         return self._milliseconds(times)
 
     def repetitions(self, reading_ms: float, probes: int = 8) -> int:
@@ -64,6 +66,8 @@ class TimedModel(ABC):
     def output(self) -> "NDArray[np.float32]":
         """What the last call gave, with the batch first; called first if it never was."""
         self._require_open()
+        if not self._called:
+            self.call()
         return self._last_output()
 
     def close(self) -> None:
@@ -122,6 +126,7 @@ class DeviceTimedModel(TimedModel):
         self._require_open()
         if times < 1:
             raise ContractError(f"a model cannot be called {times} times")
+        self._called = True
         return self._read(times)
 
     def _milliseconds(self, times: int) -> float:
