@@ -32,9 +32,12 @@ def read_text(path: Path, what: str) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Hexadecimal SHA-256 of a file; raises `FednasError` when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as err:
+        raise FednasError(f"file {path} cannot be read: {err.strerror or err}", hint="check its rights") from err
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
