@@ -8,7 +8,7 @@ from fednas.common import format_bytes, format_count, format_latency_ms
 from fednas.export.board_record import BoardRecord
 from fednas.export.evidence import Accuracy
 from fednas.export.illustrations import Example, Frontier
-from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile, judged_model
+from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile, Verdict, judged_model
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table, markdown_of
 from fednas.export.report_board import board_section, engines_section
@@ -136,6 +136,14 @@ def _last(report: Report) -> str:
     return f"Made by fednas-export {report.tool_version}."
 
 
+_KEPT: dict[Verdict, str] = {
+    "met": "The fittest of the candidates below whose whole measured interval keeps to the latency budget.",
+    "cannot tell": "No candidate below certainly keeps to the latency budget by measurement; of those that may, this is the "
+    "fittest.",
+    "missed": "No candidate below keeps to the latency budget by measurement; this is the fastest.",
+}
+
+
 def _chosen(shipment: Shipment, model: Model) -> Section:
     search = shipment.search
     if search is None:
@@ -143,7 +151,7 @@ def _chosen(shipment: Shipment, model: Model) -> Section:
     elif search.status == "optimal":
         why = f"No architecture of the search space within the budgets has a higher fitness ({search.method}, proven)."
     elif shipment.candidates and search.gap is None:
-        why = "The fittest of the candidates below that meets the latency budget by measurement."
+        why = _KEPT[next((each.verdict for each in shipment.candidates if each.kept), "cannot tell")]
     else:
         bound = (
             "" if search.upper_bound is None else f" No architecture can exceed a fitness of {search.upper_bound:.6g}."

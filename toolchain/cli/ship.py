@@ -274,12 +274,21 @@ def _ratios(ratios: Sequence[float]) -> str:
     return "all " + str(ratios[0]) if len(set(ratios)) == 1 else str(list(ratios))
 
 
+_KEPT: dict[str, str] = {
+    "met": "the fittest of {} candidates that measures within the budget",
+    "cannot tell": "the fittest of {} candidates that may measure within the budget; none certainly does",
+    "missed": "the fastest of {} candidates; none measures within the budget",
+}
+
+
 def _chosen(found: "ShippedDevice") -> str:
     search = found.manifest.shipment.search
     if search is None:
         return "given, not searched"
     if search.gap is None:
-        return f"the fittest of {len(found.manifest.shipment.candidates)} candidates that measures within the budget"
+        candidates = found.manifest.shipment.candidates
+        kept = next((each.verdict for each in candidates if each.kept), "cannot tell")
+        return _KEPT[kept].format(len(candidates))
     proof = "proven to be the fittest" if search.status == "optimal" else f"at most {search.gap:.3%} below the fittest"
     within = "within the budgets" if found.manifest.shipment.budgets else "of the whole space (no budget was given)"
     return f"{proof} {within}"
