@@ -9,7 +9,7 @@ from fednas.toolchain.measure.analysis import Analysis
 from fednas.toolchain.measure.here import require_precision, require_this_machine
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.local import collect_here
-from fednas.toolchain.measure.plan import plan_for
+from fednas.toolchain.measure.plan import Plan, plan_for
 from fednas.toolchain.measure.rounds import ReportProgress
 from fednas.toolchain.measure.runtimes import find_runtime
 from fednas.toolchain.space import SearchSpace
@@ -72,7 +72,14 @@ def table_of(collected: Collected, *, accept_unfit: bool, readings: Path | None 
     if table.session.remarks and not accept_unfit:
         raise FednasError(
             f"the machine is not fit to measure: {'; '.join(table.session.remarks)}",
-            hint="stop other work, or give more --seconds with --resume; --accept-unfit writes the table all the same",
+            hint=f"stop other work, or {_longer(collected.job.plan)}; --accept-unfit writes the table all the same",
             exit_code=ExitCode.CANNOT_TELL,
         )
     return table
+
+
+def _longer(plan: Plan) -> str:
+    """How to measure longer: the seconds decide what a modelled plan measures, so another number is another job."""
+    if plan.blocks == plan.priced:
+        return "give more --seconds with --resume"
+    return "start anew, without --resume, with more --seconds"

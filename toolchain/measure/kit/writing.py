@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from fednas.common import ExitCode, FednasError, Progress, file_errors, format_bytes, make_folder, read_bytes, silent
-from fednas.toolchain.measure.candidate_file import candidate_onnx
+from fednas.toolchain.measure.candidate_file import TENSORRT_RUNTIMES, candidate_onnx
 from fednas.toolchain.measure.graphs import input_shape
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.kit.document import SCHEMA, KitDocument, KitModel, check_document, digest_of, model_name
@@ -29,7 +29,6 @@ PARTIAL_FILE, RESULTS_FILE = "readings.partial", "results.json"
 LARGEST_KIT = 2 * 2**30
 """Bytes of models beyond which a kit is no longer carried about gladly."""
 LARGEST_JOB = 256 * 2**20
-BYTES_PER_WEIGHT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def _require_portable(job: MeasuringJob, models: tuple[Specs, ...]) -> None:
             hint="give one of them as --runtime",
         )
     find_runtime(job.runtime).require_precision(job.precision)
-    size = BYTES_PER_WEIGHT * sum(spec.weights for specs in models for spec in specs)
+    size = bytes_per_weight(job) * sum(spec.weights for specs in models for spec in specs)
     if size > LARGEST_KIT:
         hint = "--plan sparse measures a few of them" if job.plan.name == "exhaustive" else "give a smaller space"
         raise FednasError(
@@ -111,6 +110,13 @@ def _require_portable(job: MeasuringJob, models: tuple[Specs, ...]) -> None:
             hint=hint,
             exit_code=ExitCode.USER_ERROR,
         )
+
+
+def bytes_per_weight(job: MeasuringJob) -> int:
+    """Of the model files: TensorRT takes int8 weights as floats that its builder quantises."""
+    if job.precision == "fp16":
+        return 2
+    return 1 if job.precision == "int8" and job.runtime not in TENSORRT_RUNTIMES else 4
 
 
 def _require_replaceable(folder: Path) -> None:
