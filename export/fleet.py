@@ -21,9 +21,7 @@ from fednas.export.evidence import Accuracy
 from fednas.export.folder import Move, put_in_place, read_manifest, staging_of
 from fednas.export.manifest import (
     MANIFEST_FILE,
-    Manifest,
     MeasuredLatency,
-    Model,
     PredictedLatency,
     Status,
     judged_model,
@@ -90,15 +88,9 @@ def index_entry(name: str, folder: Path) -> IndexEntry:
         predicted=shipment.latency.predicted,
         predicted_kind=shipment.latency.kind,
         measured=shipment.latency.measured,
-        engine=_engine_latency(manifest, model),
+        engine=manifest.engine_latency(model),
         budgets=tuple(f"{budget.quantity} {budget.verdict}" for budget in shipment.budgets),
     )
-
-
-def _engine_latency(manifest: Manifest, model: Model) -> EngineLatency | None:
-    engines = [engine for engine in manifest.board.engines if engine.model == model.file] if manifest.board else []
-    engines += [model.engine] if model.engine else []
-    return next((engine.latency for engine in engines if engine.latency.batch == 1), None)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from fednas.export.build import Build
 from fednas.export.calibration import Calibration
 from fednas.export.census import Census, KeptLayer, census_of
 from fednas.export.converted_model import ConvertedModel
-from fednas.export.engine_record import EngineRecord
+from fednas.export.engine_record import EngineLatency, EngineRecord
 from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.mixed_int8 import MixedInt8
 from fednas.export.onnx_file import OnnxFile, load_checked_model
@@ -355,6 +355,12 @@ class Manifest(Header, frozen=True, kw_only=True):
     build: Build
     board: BoardRecord | None = None
     """What was measured on the board itself and imported; null: nothing was."""
+
+    def engine_latency(self, model: Model) -> EngineLatency | None:
+        """Latency of one image by the engine of ``model``, as the board measured it, else as it was built in place."""
+        engines = [engine for engine in self.board.engines if engine.model == model.file] if self.board else []
+        engines += [model.engine] if model.engine else []
+        return next((engine.latency for engine in engines if engine.latency.batch == 1), None)
 
 
 def verdict_of(low: float, high: float, limit: float) -> Verdict:

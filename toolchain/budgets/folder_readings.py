@@ -9,7 +9,7 @@ from fednas.toolchain.budgets.readings import Known, Missing, Readings, State, c
 from fednas.toolchain.budgets.verdict import Reading
 
 if TYPE_CHECKING:
-    from fednas.export import Latency, Manifest, MeasuredLatency, Model
+    from fednas.export import EngineLatency, Latency, Manifest, MeasuredLatency, Model
 
 
 def folder_readings(subject: FolderSubject, budget: Budget) -> Readings:
@@ -55,12 +55,15 @@ def _latency(manifest: "Manifest", model: "Model", budget: Budget) -> Known | Mi
         if predicted is not None and predicted.precision != model.precision:
             return Missing("predicted", f"the folder predicts {predicted.precision}, not {model.precision}")
         return _predicted(latency)
+    engine = manifest.engine_latency(model)
+    if engine is not None:
+        return _measured(latency, engine)
     if model.precision == shipment.precision:
         return _measured(latency, latency.measured)
     return _measured(latency, model.measured)
 
 
-def _measured(latency: "Latency", measured: "MeasuredLatency | None") -> Known | Missing:
+def _measured(latency: "Latency", measured: "MeasuredLatency | EngineLatency | None") -> Known | Missing:
     if measured is None:
         why = latency.not_measured_because or "the machine was not fit"
         return Missing("measured", f'not measured: {why}; latency = "predicted" uses the prediction')

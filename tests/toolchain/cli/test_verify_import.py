@@ -228,6 +228,10 @@ def test_of_several_folders_the_boards_own_is_found_and_the_index_renewed(tmp_pa
     assert (other["engine"], other["measured"]) == (None, None)
     assert "| 2 ms (" in (out / "index.md").read_text()
     assert run("verify", str(out)).exit_code == 0
+    for limit, code in (("5ms", 0), ("1ms", 3)):
+        budgets = f'schema = 1\n[[budget]]\nname = "board"\nfolder = "shipped/jetson"\nmax_latency = "{limit}"\n'
+        (tmp_path / "budgets.toml").write_text(budgets)
+        assert run("check", str(tmp_path / "budgets.toml")).exit_code == code
     path.write_text(json.dumps({**result, "kit_sha256": "ef" * 32}))
     done = run("verify", str(out), "--import", str(path))
     assert (done.exit_code, "belongs to none of the 2 shipped folders" in done.stderr) == (1, True)
