@@ -30,9 +30,13 @@ from fednas.toolchain.measure.plan import PLANS
 SCHEMA = 1
 LARGEST_RESULTS = 256 * 2**20
 """Bytes, packed or unpacked."""
-NonNegative = Annotated[float, Meta(ge=0)]
+LARGEST = 1e9
+"""Of any number that is measured: thirty years of seconds. What is computed of such numbers is still finite."""
+SHORTEST_MS = 1e-7
+"""A tenth of a tick of the fastest clocks."""
+NonNegative = Annotated[float, Meta(ge=0, le=LARGEST)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=LARGEST)]
 Celsius = Annotated[float, Meta(ge=-100, le=300)]
 RUNTIMES = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "trtexec": "tensorrt"}
 """What measured on the board, and the runtime that it is: trtexec is a program around TensorRT."""
@@ -48,7 +52,7 @@ class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     operating_system: Text
     cores: AtLeastOne
     affinity: tuple[Count, ...]
-    memory_bytes: AtLeastOne | None
+    memory_bytes: Count | None
     governor: Text | None
     power_mode: Text | None
     current_mhz: Positive | None
@@ -180,7 +184,7 @@ def results_from_json(content: bytes, what: str) -> Results:
         _refuse(what, f"are of plan {results.job.plan.name!r}, which this version does not know")
     if RUNTIMES.get(results.runtime) is None:
         _refuse(what, f"were measured with {results.runtime!r}; known are {', '.join(RUNTIMES)}")
-    if results.least_rounds < min(LEAST_ROUNDS[results.runtime], results.job.least_rounds):
+    if results.least_rounds < LEAST_ROUNDS[results.runtime]:
         _refuse(what, f"were taken in only {results.least_rounds} rounds")
     _check_readings(results, what)
     return results
@@ -212,7 +216,8 @@ def _possible(reading: Reading, before_s: float) -> bool:
     if not (math.isfinite(reading.latency_ms) and math.isfinite(reading.elapsed_s)):
         return False
     # A second of grace: a GPU has a clock of its own.
-    return 0 < reading.latency_ms <= 1e3 * (reading.elapsed_s + 1.0) and reading.elapsed_s >= before_s
+    in_time = SHORTEST_MS <= reading.latency_ms <= 1e3 * (reading.elapsed_s + 1.0)
+    return in_time and before_s <= reading.elapsed_s <= LARGEST
 
 
 def _check_counts(counts: dict[tuple[int, int], int], candidates: int, least: int, what: str) -> None:
@@ -235,7 +240,7 @@ def _collected(results: Results) -> Collected:
     return Collected(
         job=job,
         readings=results.readings,
-        runtime_version=results.runtime_version,
+        runtime_version=_version(results),
         date=results.date,
         before=_machine(results.before),
         after=_machine(results.after),
@@ -243,6 +248,12 @@ def _collected(results: Results) -> Collected:
         load_after=results.after.load,
         conditions=_conditions(results),
     )
+
+
+def _version(results: Results) -> str:
+    """With what makes its latencies incomparable to those of others of that version."""
+    graphs = results.settings.get("cuda graph", "on")
+    return results.runtime_version + ("" if graphs == "on" else f" (CUDA graph {graphs})")
 
 
 def _conditions(results: Results) -> Conditions:

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 from fednas.toolchain.measure.kit.board.energy import BUSY_MS, energy_of
 from fednas.toolchain.measure.kit.board.folder import BoardJob, UnfitBoard, groups_on_board
 from fednas.toolchain.measure.kit.board.partial import BoardReading, Partial
-from fednas.toolchain.measure.kit.board.state import BoardReader, interruptions, memory_bytes, slept_s
+from fednas.toolchain.measure.kit.board.state import BoardReader, interruptions, slept_s
 from fednas.toolchain.measure.kit.board.usage import clock_uncertainty_ms, count_now, used_between
 
 LEAST_TICKS = 100
@@ -108,7 +108,8 @@ class Measuring:
 
     def groups(self) -> List[Group]:
         """What is measured together, with what earlier sittings have done of it."""
-        members = groups_on_board(self._job, memory_bytes())
+        # As it was at the first sitting: a kernel that keeps a little more for itself must not regroup the readings.
+        members = groups_on_board(self._job, self._partial.header["before"].get("memory_bytes"))
         costs = [sum(self._expected_ms(candidate) for candidate in group) for group in members]
         found = []
         for number, group in enumerate(members):

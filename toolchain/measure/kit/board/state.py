@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from fednas.toolchain.measure.kit.board.power import PowerMeter, found, number_of, system, text_of
+from fednas.toolchain.measure.kit.board.power import Power, PowerMeter, found, number_of, system, text_of
 
 LONGEST_TEXT = 200
 CLOCK_BOOTTIME = 7
@@ -33,7 +33,7 @@ class BoardReader:
     def state(self, numpy_version: Optional[str]) -> Dict[str, Any]:
         """Everything; takes a few milliseconds, on a Jetson a program's start."""
         cpu = "sys/devices/system/cpu/cpu0/cpufreq/"
-        power = self._meter.read()
+        power = self._power()
         zones = zones_c()
         return {
             "cpu_model": plain(cpu_model()),
@@ -64,7 +64,7 @@ class BoardReader:
 
     def moment(self, group: int, elapsed_s: float) -> Dict[str, Any]:
         """What can be read between two rounds without disturbing them."""
-        power = self._meter.read()
+        power = self._power()
         zones = zones_c()
         return {
             "group": group,
@@ -75,6 +75,11 @@ class BoardReader:
             "throttled": throttled(),
             "power_w": None if power is None else power.watts,
         }
+
+    def _power(self) -> Optional[Power]:
+        """A battery that is being charged reads below zero, which is no power drawn."""
+        power = self._meter.read()
+        return None if power is None or power.watts < 0 else power
 
 
 def plain(text: str) -> str:
