@@ -338,7 +338,7 @@ def _refuse_newer(data: bytes | str, what: str) -> None:
     """Raise `FednasError` for a newer schema, before its new keys are complained about."""
     try:
         version = msgspec.json.decode(data, type=_Version)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return  # the whole decoding says what is wrong
     if version.schema > SCHEMA:
         writer = f" (fednas-export {version.tool_version})" if version.tool_version else ""

@@ -19,7 +19,7 @@ class Counters:
 
     wall_s: float
     own_s: float
-    """Processor time of this process."""
+    """Processor time of this process and of programs that it started and that have ended (trtexec)."""
     working_s: float | None
     """Of the usable cores, all programs together."""
     stolen_s: float | None
@@ -45,7 +45,7 @@ def read_counters(root: Path = ROOT) -> Counters:
     ticks = _ticks(text_of(root / "proc/stat") or "", usable_cores())
     return Counters(
         wall_s=time.monotonic(),
-        own_s=time.process_time(),
+        own_s=sum(os.times()[:4]),
         working_s=sum(ticks[name] for name in _WORKING) if ticks else None,
         stolen_s=ticks["steal"] if ticks else None,
         total_s=sum(ticks.values()) if ticks else None,

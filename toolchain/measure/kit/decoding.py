@@ -18,9 +18,13 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 def read_limited(path: Path, what: str, limit: int) -> bytes:
     """Content of a regular file of at most ``limit`` bytes, unpacked if it is gzip; raises `FednasError`."""
-    if not path.exists():
-        raise FednasError(f"{what} {path} does not exist", hint="check the path")
-    if not stat.S_ISREG(path.stat().st_mode):
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise FednasError(f"{what} {path} does not exist", hint="check the path") from err
+    except OSError as err:
+        raise FednasError(f"{what} {path} cannot be read: {err.strerror or err}", hint="check its rights") from err
+    if not stat.S_ISREG(mode):
         raise FednasError(f"{what} {path} is not a regular file", hint=f"name the file with the {what}")
     with file_errors(path, what), path.open("rb") as stream:
         content = stream.read(limit + 1)
@@ -42,10 +46,17 @@ def decode_hostile(content: bytes, kind: type[T], what: str, schema: int) -> tup
     """The content as a ``kind``, and as plain JSON values; raises `FednasError` for everything that is not right."""
     _require_schema(content, what, schema)
     try:
-        return decode_json(content, kind, what), json.loads(content)
+        return decode_json(content, kind, what), _plain(content, what)
     except RecursionError as err:
         raise FednasError(f"{what} is nested too deep; it is not one of ours") from err
     except ContractError as err:
+        raise FednasError(f"{what}: {err}", hint="it was edited or damaged; copy it again") from err
+
+
+def _plain(content: bytes, what: str) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as err:  # such as a number of five thousand digits, which msgspec rounds
         raise FednasError(f"{what}: {err}", hint="it was edited or damaged; copy it again") from err
 
 

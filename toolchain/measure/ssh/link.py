@@ -88,11 +88,11 @@ class Link:
 
     def send(self, source: Path, target: str) -> Answer:
         """Copy a folder to the path ``target`` on the board, which must not exist; as `run`."""
-        return self._copy([str(source), f"{self.address.remote}:{target}"])
+        return self._copy(["-r", "--", str(source), f"{self.address.remote}:{target}"])
 
     def fetch(self, source: str, target: Path, *, most_bytes: int) -> Answer:
-        """Copy a file of the board to ``target``; raises `FednasError` where it is larger than allowed."""
-        return self._copy([f"{self.address.remote}:{source}", str(target)], grows=target, most_bytes=most_bytes)
+        """Copy a file, never a folder, of the board to ``target``; raises `FednasError` where it is larger than allowed."""
+        return self._copy(["--", f"{self.address.remote}:{source}", str(target)], grows=target, most_bytes=most_bytes)
 
     def hang_up(self) -> None:
         """Close the shared connection, if there is one; the next command opens another."""
@@ -102,11 +102,11 @@ class Link:
         except (OSError, subprocess.TimeoutExpired):
             return
 
-    def _copy(self, operands: list[str], *, grows: Path | None = None, most_bytes: int = 0) -> Answer:
+    def _copy(self, words: list[str], *, grows: Path | None = None, most_bytes: int = 0) -> Answer:
         answer = Answer(LINK_FAILED, "", "")
         # Boards without an sftp server speak the older protocol; -O asks for it, which older programs speak anyway.
         for older in ([], ["-O"]):
-            command = [self._scp, *self._options, *older, "-r", "--", *operands]
+            command = [self._scp, *self._options, *older, *words]
             answer = self._process(command, "", float("inf"), grows=grows, most_bytes=most_bytes)
             if answer.code == 0 or not _NO_SFTP.search(answer.problem):
                 break
