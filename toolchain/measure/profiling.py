@@ -14,6 +14,9 @@ from fednas.toolchain.measure.rounds import ReportProgress
 from fednas.toolchain.measure.runtimes import find_runtime
 from fednas.toolchain.space import SearchSpace
 
+FEWEST = 2
+"""Networks to calibrate, and to check with, that a table can be made of at all."""
+
 
 def profile_space(
     space: SearchSpace,
@@ -64,10 +67,11 @@ def profile_space(
 
 
 def table_of(collected: Collected, *, accept_unfit: bool, readings: Path | None = None) -> LatencyTable:
-    """The table of these readings; raises `FednasError` with exit code 5 if the machine was not fit to measure.
+    """The table of these readings; raises `FednasError`, with exit code 5 if the machine was not fit to measure.
 
     ``readings`` is the file of raw readings, which the table names by its digest.
     """
+    _require_whole(collected.job.plan)
     table = Analysis(collected).table(readings_sha256=sha256_of(readings) if readings else "")
     if table.session.remarks and not accept_unfit:
         raise FednasError(
@@ -76,6 +80,23 @@ def table_of(collected: Collected, *, accept_unfit: bool, readings: Path | None 
             exit_code=ExitCode.CANNOT_TELL,
         )
     return table
+
+
+def _require_whole(plan: Plan) -> None:
+    """Raise `FednasError` for a plan that no table can be made of: one out of a file may be anything."""
+    networks, priced = [*plan.calibration, *plan.held_out], set(plan.priced)
+    named = {spec for specs in networks for spec in specs} | set(plan.blocks)
+    if (
+        min(len(plan.calibration), len(plan.held_out)) < FEWEST
+        or not all(networks)
+        or len(priced) < len(plan.priced)
+        or not named <= priced
+        or (plan.name == "exhaustive" and set(plan.blocks) < priced)
+    ):
+        raise FednasError(
+            f"no table can be made of this {plan.name} plan: blocks or networks are missing from it",
+            hint="measure a plan that this program made",
+        )
 
 
 def _longer(plan: Plan) -> str:

@@ -179,8 +179,9 @@ def verdict_on(
 
 def _fresh(table: LatencyTable, space: SearchSpace, subnets: int, seed: int) -> list[Specs]:
     known = [tuple(table.entries[place].spec for place in network.blocks) for network in table.networks]
-    networks = fresh_networks(space, subnets, seed, [*known, blocks_of(space, largest_architecture(space))])
-    if len(networks) < min(subnets, LEAST_MEASURABLE):
+    wanted = max(subnets, LEAST_MEASURABLE)
+    networks = fresh_networks(space, wanted, seed, [*known, blocks_of(space, largest_architecture(space))])
+    if len(networks) < LEAST_MEASURABLE:
         raise FednasError(
             f"the search space has only {len(networks)} networks that the table was not made with",
             hint="a table of so small a space cannot be validated with fresh networks",

@@ -91,7 +91,7 @@ class Link:
         return self._copy(["-r", "--", str(source), f"{self.address.remote}:{target}"])
 
     def fetch(self, source: str, target: Path, *, most_bytes: int) -> Answer:
-        """Copy a file, never a folder, of the board to ``target``; raises `FednasError` where it is larger than allowed."""
+        """Copy a file of the board, no folder, to ``target``; raises `FednasError` where it is larger than allowed."""
         return self._copy(["--", f"{self.address.remote}:{source}", str(target)], grows=target, most_bytes=most_bytes)
 
     def hang_up(self) -> None:
