@@ -63,7 +63,10 @@ def make_userland(root: Path) -> None:
         return
     if os.geteuid() != 0:
         sys.exit(f"debootstrap makes {root} only for root; name a userland that is there with --root")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        sys.exit(f"the folder {root} cannot be made ({err.strerror}); give another --root")
     wanted = "--include=python3-minimal,python3,libstdc++6,libgomp1"
     words = ["debootstrap", "--arch=arm64", "--foreign", "--variant=minbase", wanted, SUITE, str(root), mirror()]
     if subprocess.run(words, check=False, stdout=subprocess.DEVNULL).returncode:
