@@ -150,7 +150,7 @@ class TestCommands:
         ],
     )
     def test_building(self, version: TrtexecVersion, precision: str, expected: list[str]) -> None:
-        common = ["--onnx=m.onnx", "--saveEngine=m.plan", "--memPoolSize=workspace:512"]
+        common = ["--onnx=m.onnx", "--saveEngine=m.plan", "--memPoolSize=workspace:1024"]
         assert self.build(version, precision) == common + expected
 
     def test_an_open_batch_needs_its_shape(self) -> None:

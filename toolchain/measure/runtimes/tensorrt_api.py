@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+WORKSPACE_BYTES = 2**30
+"""As in kits and with trtexec: with another, TensorRT may take other kernels."""
+
 
 class _TimedSession(EngineSession):
     """An engine whose input is put in place once, and whose run is one CUDA graph."""
@@ -140,6 +143,7 @@ class TensorRTApi(TimingRuntime):
         options = EngineOptions(
             precision=order.precision,
             batches=BatchRange(smallest=batch, tuned=batch, largest=batch),
+            workspace_bytes=WORKSPACE_BYTES,
             optimization_level=3,
         )
         with tempfile.TemporaryDirectory(prefix="fednas-tensorrt-") as name:

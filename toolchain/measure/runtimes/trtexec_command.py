@@ -45,7 +45,7 @@ class BuildOrder:
     """With the batch first."""
     dynamic_batch: bool
     """Whether the model leaves the batch open, so that a shape must be stated."""
-    workspace_mib: int = 512
+    workspace_mib: int = 1024
     timing_cache: Path | None = None
     layers: bool = False
     """Build for a profile of single layers: nothing runs beside another, and names are kept."""
