@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fednas.common import FednasError, make_folder, sha256_of, unknown_name
+from fednas.common import FednasError, file_errors, make_folder, sha256_of, unknown_name
 from fednas.profiles import PRECISIONS, find_profile
 from fednas.toolchain.cli.options import ProfilesOption, SpaceOption, SupernetOption
 from fednas.toolchain.cli.output import emit, note, progress_bar, warn
@@ -152,7 +152,8 @@ def profile(
         note(f"the readings so far stand in {partial}; --resume goes on with them")
         raise
     save_table(table, path)
-    partial.replace(readings_path(path))
+    with file_errors(readings_path(path)):
+        partial.replace(readings_path(path))
     tell_table(table, path)
 
 

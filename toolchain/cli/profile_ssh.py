@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fednas.common import ExitCode, FednasError, make_folder, unknown_name
+from fednas.common import ExitCode, FednasError, file_errors, make_folder, unknown_name
 from fednas.profiles import PRECISIONS, find_profile
 from fednas.toolchain.cli.output import emit, note, progress_bar, warn
 from fednas.toolchain.cli.parsing import space_from
@@ -134,6 +134,8 @@ def _finished(outcome: "Outcome", path: Path, accept_unfit: bool) -> _Finished:
     try:
         table = table_of(outcome.result, accept_unfit=accept_unfit, readings=results)
         save_table(table, path)
+        with file_errors(readings_path(path)):
+            results.replace(readings_path(path))
     except FednasError as err:
         again = f"`fednas-export profile import {results} --accept-unfit` writes the table all the same"
         hint = f"stop other work on {outcome.address} and measure again; {again}"
@@ -143,7 +145,6 @@ def _finished(outcome: "Outcome", path: Path, accept_unfit: bool) -> _Finished:
             path,
             FednasError(err.message, hint=hint if unfit else err.hint, exit_code=err.exit_code),
         )
-    results.replace(readings_path(path))
     return _Finished(outcome.address, path, table)
 
 

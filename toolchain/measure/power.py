@@ -19,6 +19,8 @@ from fednas.toolchain.measure.system_files import ROOT, number_of, text_of
 
 STRETCH_S = 5.0
 SAMPLE_S = 0.1
+LOOKING_SHARE = 0.05
+"""Of a stretch, at most, for looking at the meter: nothing runs while nvidia-smi answers."""
 CARD_SECONDS = 10.0
 
 
@@ -148,11 +150,14 @@ class _Stretch:
         """Do ``work`` again and again for ``seconds``; mean power."""
         self.meter.start()
         start = sampled = self.clock()
+        pause_s = SAMPLE_S
         while (now := self.clock()) - start < seconds:
             work()
             self.calls += 1
-            if now - sampled >= SAMPLE_S:
+            if now - sampled >= pause_s:
+                asked = self.clock()
                 self.meter.sample()
+                pause_s = max(SAMPLE_S, (self.clock() - asked) / LOOKING_SHARE)
                 sampled = now
         self.meter.sample()
         self.seconds = self.clock() - start
