@@ -168,6 +168,8 @@ class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Times that heat or low voltage has slowed the processor since it started, as far as the system counts them."""
     capacities: tuple[int, ...] = ()
     """Relative speeds of the usable cores where they are not all of one kind (big.LITTLE), without repetition."""
+    gpu: str | None = None
+    """As its driver calls the GPU that measured; None where the processor did, or where nothing said."""
     python_version: str
     numpy_version: str
 

@@ -5,14 +5,18 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
+from fednas.export.board.cudart import gpu_name
 from fednas.latency_tables import Machine
 from fednas.profiles import this_machine
 from fednas.toolchain.measure.jetson import power_mode
 from fednas.toolchain.measure.system_files import ROOT, number_of, sum_of, text_of
 
 
-def read_machine(root: Path = ROOT) -> Machine:
-    """Fingerprint and state of this machine as it is now; ``root`` holds its ``sys``, ``proc`` and ``etc``."""
+def read_machine(root: Path = ROOT, *, on_gpu: bool = False) -> Machine:
+    """Fingerprint and state of this machine as it is now; ``root`` holds its ``sys``, ``proc`` and ``etc``.
+
+    ``on_gpu``: the GPU belongs to the fingerprint. Of its state, nothing is read.
+    """
     import numpy as np
 
     facts = this_machine()
@@ -35,6 +39,7 @@ def read_machine(root: Path = ROOT) -> Machine:
         temperature_c=temperature_c(root),
         throttle_events=_throttle_events(root),
         capacities=_capacities(root, affinity),
+        gpu=gpu_name() if on_gpu else None,
         python_version=platform.python_version(),
         numpy_version=np.__version__,
     )

@@ -34,7 +34,7 @@ class MeasuringJob:
             *("+".join(spec.key for spec in specs) for specs in self.plan.candidates),
             f"{self.runtime} {self.precision} {self.threads} {self.batch} {self.seed}",
             f"{runtime_version} {machine.cpu_model} {machine.architecture} {machine.affinity}",
-            f"{machine.power_mode} {machine.governor} {machine.locked}",
+            f"{machine.power_mode} {machine.governor} {machine.locked} {machine.gpu}",
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -19,7 +19,8 @@ def collect_here(
     ``partial`` keeps every reading as it comes; ``resume`` goes on from it. Raises `FednasError` where it belongs
     to another job.
     """
-    before, load_before, version = read_machine(), load_average(), find_runtime(job.runtime).version()
+    runtime = find_runtime(job.runtime)
+    before, load_before, version = read_machine(on_gpu=runtime.on_gpu), load_average(), runtime.version()
     with Journal(partial, job=job.digest(version, before), resume=resume) as journal:
         watch = Watch()
         measure(job, journal, progress, watch=watch)
@@ -30,7 +31,7 @@ def collect_here(
         runtime_version=version,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         before=before,
-        after=read_machine(),
+        after=read_machine(on_gpu=runtime.on_gpu),
         load_before=load_before,
         load_after=load_average(),
         conditions=conditions,

@@ -101,6 +101,6 @@ def _require_whole(plan: Plan) -> None:
 
 def _longer(plan: Plan) -> str:
     """How to measure longer: the seconds decide what a modelled plan measures, so another number is another job."""
-    if plan.blocks == plan.priced:
+    if plan.name == "exhaustive":
         return "give more --seconds with --resume"
     return "start anew, without --resume, with more --seconds"

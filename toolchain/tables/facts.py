@@ -56,6 +56,8 @@ def _trust(table: LatencyTable) -> Iterator[Fact]:
 def _machine(table: LatencyTable) -> Iterator[Fact]:
     machine, after = table.machine, table.machine_after
     yield "machine", f"{machine.cpu_model}, {machine.cores} cores, {machine.operating_system}"
+    if machine.gpu:
+        yield "GPU", machine.gpu
     affinity = f"may use {len(machine.affinity)} of them" * (0 < len(machine.affinity) < machine.cores)
     affinity += f"cores of {len(machine.capacities)} kinds" * bool(machine.capacities)
     state = [affinity, f"governor {machine.governor}" * bool(machine.governor), _clocks(table)]

@@ -68,8 +68,9 @@ class Validation:
 
 def require_same_machine(table: LatencyTable) -> tuple[str, ...]:
     """Raise `FednasError` unless this is the machine and runtime of the table; what differs in its state otherwise."""
-    version = find_runtime(table.runtime).version()
-    differences = machine_differences(table.machine, read_machine())
+    runtime = find_runtime(table.runtime)
+    version = runtime.version()
+    differences = machine_differences(table.machine, read_machine(on_gpu=runtime.on_gpu))
     found = [str(each) for each in differences if each.weight == "another" or each.what == "governor"]
     if version != table.runtime_version:
         found.append(f"runtime version: {table.runtime_version} and {version}")

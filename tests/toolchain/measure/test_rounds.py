@@ -24,7 +24,7 @@ class MadeUpModel(TimedModel):
     def __init__(self, milliseconds: Callable[[int], float]) -> None:
         super().__init__()
         self._take = milliseconds
-        self.calls = 0
+        self.calls = self.released = 0
 
     def _milliseconds(self, times: int) -> float:
         self.calls += times
@@ -34,7 +34,7 @@ class MadeUpModel(TimedModel):
         return np.zeros(1, np.float32)
 
     def _release(self) -> None:
-        pass
+        self.released += 1
 
 
 class MadeUpRuntime:
@@ -90,6 +90,31 @@ def test_a_large_model_is_not_called_more_often_than_it_is_read(
         measure(job, journal)
     # One probe, then a warm call and a reading in each round.
     assert {model.calls for model in runtime.loaded[2:]} == {1 + 2 * LEAST_ROUNDS}
+
+
+def test_every_model_is_closed_after_the_run(job: MeasuringJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = use(monkeypatch, lambda _: 2.0)
+    with Journal(None, job="", resume=False) as journal:
+        measure(job, journal)
+    assert len(runtime.loaded) == 1 + len(job.plan.candidates)
+    assert [model.released for model in runtime.loaded[1:]] == [1] * len(job.plan.candidates)
+
+
+def test_a_group_that_cannot_be_loaded_leaves_nothing_loaded(
+    job: MeasuringJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = use(monkeypatch, lambda _: 2.0)
+    load = runtime.load
+
+    def full(model: bytes, **options: object) -> MadeUpModel:
+        if len(runtime.loaded) == 5:
+            raise FednasError("memory is full")
+        return load(model, **options)
+
+    monkeypatch.setattr(runtime, "load", full)
+    with Journal(None, job="", resume=False) as journal, pytest.raises(FednasError, match="memory is full"):
+        measure(job, journal)
+    assert [model.released for model in runtime.loaded[1:]] == [1] * 4
 
 
 @pytest.mark.parametrize("bad_ms", [0.0, -0.5, float("nan")])

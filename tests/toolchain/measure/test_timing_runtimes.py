@@ -81,6 +81,12 @@ def test_the_version_is_known(runtime: TimingRuntime) -> None:
     assert any(digit.isdigit() for digit in runtime.version())
 
 
+def test_output_calls_a_model_that_never_ran(model: TimedModel, tiny_space: SearchSpace) -> None:
+    specs = network(tiny_space)
+    expected = reference(network_onnx(specs), random_input(input_shape(specs, 1), 3))
+    np.testing.assert_allclose(model.output(), expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_logits_are_those_of_onnx_runtime(runtime: TimingRuntime, model: TimedModel, tiny_space: SearchSpace) -> None:
     specs = network(tiny_space)
     expected = reference(network_onnx(specs), random_input(input_shape(specs, 1), 3))

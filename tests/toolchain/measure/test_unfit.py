@@ -36,6 +36,29 @@ def test_an_unfit_machine_ends_with_exit_code_5(tiny_space: SearchSpace) -> None
 
 
 @pytest.mark.parametrize(
+    ("plan", "hint"),
+    [("exhaustive", "give more --seconds with --resume"), ("sparse", "start anew, without --resume, with more")],
+)
+def test_more_seconds_are_another_job_where_they_choose_what_is_measured(
+    plan: str, hint: str, tiny_space: SearchSpace
+) -> None:
+    found = session(tiny_space)
+    job = dataclasses.replace(found.job, plan=dataclasses.replace(found.job.plan, name=plan))
+    stopped = dataclasses.replace(QUIET, stops=50)
+    with pytest.raises(FednasError, match=hint):
+        table_of(dataclasses.replace(found, job=job, conditions=stopped), accept_unfit=False)
+
+
+@pytest.mark.parametrize("part", ["calibration", "held_out", "priced", "blocks"])
+def test_half_a_plan_makes_no_table(part: str, tiny_space: SearchSpace) -> None:
+    found = session(tiny_space)
+    plan = dataclasses.replace(found.job.plan, **{part: getattr(found.job.plan, part)[:1]})
+    job = dataclasses.replace(found.job, plan=plan)
+    with pytest.raises(FednasError, match="no table can be made of this exhaustive plan"):
+        table_of(dataclasses.replace(found, job=job), accept_unfit=True)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"timer_share": 0.05}, "its clock is too coarse: 5%"),

@@ -50,6 +50,13 @@ def test_blocks_in_both_are_weighted_by_their_samples() -> None:
     assert (found.shared, found.from_first, found.from_second) == (2, 0, 0)
 
 
+def test_entries_that_claim_no_samples_weigh_alike() -> None:
+    tables = (make_table(entry(STEM, ms, samples=0), entry(HEAD, 1 / ms, samples=0)) for ms in (1.0, 1.02))
+    first, second = (msgspec.structs.replace(table, interval=QUIET) for table in tables)
+    stem, _ = merge(given(first), given(second, "b.json")).table.entries
+    assert (stem.samples, stem.median_ms) == (0, pytest.approx(1.02**0.5))
+
+
 def test_a_second_session_on_a_slower_machine_is_brought_to_the_first_ones_speed() -> None:
     found = merge(given(measured(0, SPECS)), given(measured(1, SPECS, speed=1.06), "b.json"))
     assert found.speed == pytest.approx(1.06, rel=0.002)

@@ -242,8 +242,8 @@ def _collected(results: Results) -> Collected:
         readings=results.readings,
         runtime_version=_version(results),
         date=results.date,
-        before=_machine(results.before),
-        after=_machine(results.after),
+        before=_machine(results.before, results.settings.get("gpu")),
+        after=_machine(results.after, results.settings.get("gpu")),
         load_before=results.before.load,
         load_after=results.after.load,
         conditions=_conditions(results),
@@ -290,7 +290,7 @@ def _energy(found: MeasuredEnergy | None) -> Energy | None:
     )
 
 
-def _machine(state: BoardState) -> Machine:
+def _machine(state: BoardState, gpu: str | None) -> Machine:
     return Machine(
         cpu_model=state.cpu_model,
         architecture=state.architecture,
@@ -307,6 +307,7 @@ def _machine(state: BoardState) -> Machine:
         locked=_locked(state),
         temperature_c=state.temperature_c,
         throttle_events=state.throttled,
+        gpu=gpu,
         python_version=state.python_version,
         numpy_version=state.numpy_version or "none",
     )

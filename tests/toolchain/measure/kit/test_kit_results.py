@@ -84,6 +84,10 @@ def set_key(*path: Any, to: Any) -> Change:
     return change
 
 
+def too_few_rounds(document: Document) -> None:
+    document["least_rounds"] = document["job"]["least_rounds"] = 1
+
+
 def drop_candidate(number: int) -> Change:
     return lambda d: d.update(readings=[r for r in d["readings"] if r[1] != number])
 
@@ -108,6 +112,9 @@ def drop_candidate(number: int) -> Change:
         (drop_candidate(0), "lack the reference network in a group"),
         (lambda d: d.update(readings=d["readings"][:14]), "hold only 2 readings of a candidate, of at least 9"),
         (set_key("least_rounds", to=1), "were taken in only 1 rounds"),
+        (set_key("readings", 3, 2, to=1e-9), "hold an impossible time: 1e-09 ms"),
+        (set_key("readings", -1, 3, to=1e12), "hold an impossible time"),
+        (set_key("seconds", to=1e300), r"Expected float <= 1000000000.0 \(key seconds\)"),
         (set_key("least_rounds", to=True), "Expected int, got bool"),
         (set_key("runtime", to="tflite"), "were measured with 'tflite'; known are onnxruntime, tensorrt, trtexec"),
         (set_key("runtime", to="../../etc"), r"Expected str matching regex .* \(key runtime\)"),
@@ -146,6 +153,7 @@ def test_edited_results_are_refused_though_their_digest_is_right(
         (set_key("job", "plan", "blocks", 0, "in_channels", to=10**18), "holds a block of an impossible size"),
         (set_key("job", "candidates", to=[0]), "has 1 candidates, its plan 7"),
         (set_key("job", "candidates", 1, to=0), "its candidates do not name its 6 models, each at least once"),
+        (too_few_rounds, "were taken in only 1 rounds"),
         (set_key("job", "threads", to=0), r"Expected int >= 1 \(key job.threads\)"),
     ],
 )
@@ -156,6 +164,21 @@ def test_an_edited_job_is_refused_though_its_digest_is_right(
     path.write_bytes(changed(measured, change, job_too=True))
     with pytest.raises(FednasError, match=message):
         read_results(path)
+
+
+def test_two_terabytes_of_memory_are_believed(measured: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(changed(measured, set_key("before", "memory_bytes", to=2 * 2**40)))
+    assert read_results(path).before.memory_bytes == 2 * 2**40
+
+
+@pytest.mark.parametrize(("said", "version"), [("on", "1.10.0"), ("off for some", "1.10.0 (CUDA graph off for some)")])
+def test_runs_without_a_cuda_graph_show_in_the_version(
+    said: str, version: str, measured: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(changed(measured, set_key("settings", "cuda graph", to=said)))
+    assert read_results(path).runtime_version == version
 
 
 def test_edits_without_a_new_digest_are_seen(measured: bytes, tmp_path: Path) -> None:
@@ -211,6 +234,7 @@ def test_size_is_limited_before_reading_and_while_unpacking(
         b'{"schema": 1, "seconds": Infinity}',
         b"\xff\xfe\x00",
         b"\x1f\x8b",
+        b'{"schema": 1, "seconds": ' + b"1" * 5000 + b"}",
         b"null",
         b"[]",
         b'"../../etc/passwd"',

@@ -13,6 +13,7 @@ from fednas.common import ContractError, FednasError
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.kit import read_kit, write_kit
 from fednas.toolchain.measure.kit.script import joined, measuring_script
+from fednas.toolchain.measure.kit.writing import bytes_per_weight
 from fednas.toolchain.measure.plan import plan_for
 from fednas.toolchain.space import SearchSpace
 
@@ -159,3 +160,22 @@ def test_parts_of_the_script_may_not_define_a_name_twice() -> None:
         joined([first, second])
     text = joined([first, '"""Two."""\nfrom os import path\nfrom os import sep\n\ng: int = 3\n'])
     assert text.index("import os\nfrom os import path, sep\n") < text.index("def f") < text.index("g: int = 3")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "size"),
+    [
+        ("onnxruntime", "fp32", 4),
+        ("onnxruntime", "int8", 1),
+        ("tensorrt", "fp16", 2),
+        ("tensorrt", "int8", 4),  # floats that the builder quantises
+    ],
+)
+def test_the_size_is_reckoned_as_the_files_will_be(
+    runtime: str, precision: str, size: int, small_job: MeasuringJob, tmp_path: Path
+) -> None:
+    job = replace(small_job, runtime=runtime, precision=precision)
+    assert bytes_per_weight(job) == size
+    document = read_kit(write_kit(job, tmp_path / "kit").folder)
+    largest = max(document.models, key=lambda model: model.weights)
+    assert size * largest.weights < largest.size_bytes < size * largest.weights + 60_000
