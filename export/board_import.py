@@ -98,9 +98,7 @@ def _require_whole(folder: Path, manifest: Manifest) -> None:
 
 def _half_imported(folder: Path, manifest: Manifest, file: ShippedFile) -> bool:
     """Whether the file is a report that an interrupted import wrote: it knows of a board that the manifest does not."""
-    return (
-        file.name == REPORT_JSON_FILE and load_json(folder / file.name, Report, "report").board != manifest.board
-    )
+    return file.name == REPORT_JSON_FILE and load_json(folder / file.name, Report, "report").board != manifest.board
 
 
 def _write_anew(folder: Path, manifest: Manifest, record: BoardRecord) -> Manifest:

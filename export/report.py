@@ -138,8 +138,8 @@ def _last(report: Report) -> str:
 
 _KEPT: dict[Verdict, str] = {
     "met": "The fittest of the candidates below whose whole measured interval keeps to the latency budget.",
-    "cannot tell": "No candidate below certainly keeps to the latency budget by measurement; of those that may, this is the "
-    "fittest.",
+    "cannot tell": "No candidate below certainly keeps to the latency budget by measurement; this is the fittest of "
+    "those that may.",
     "missed": "No candidate below keeps to the latency budget by measurement; this is the fastest.",
 }
 

@@ -94,7 +94,8 @@ def npz(path: Path) -> ImageData:
     classes = 1 + max(int(train.labels.max()), int(test.labels.max()))
     if classes > len(train) + len(test):
         raise FednasError(
-            f"{path} has labels up to {classes - 1} for {len(train) + len(test)} images", hint="number the classes from 0"
+            f"{path} has labels up to {classes - 1} for {len(train) + len(test)} images",
+            hint="number the classes from 0",
         )
     own = measured_preprocessing(train.images, 255.0)
     return _with_held_out(path.stem, tuple(map(str, range(classes))), own, train, test)
