@@ -30,7 +30,7 @@ from fednas.export.evidence import (
     tolerance_for,
     verify_artefact,
 )
-from fednas.export.fleet import FleetIndex, check_index, refresh_index, staged_fleet
+from fednas.export.fleet import FleetIndex, check_index, place_of, refresh_index, staged_fleet
 from fednas.export.folder import read_manifest, shipped_path, staged_folder
 from fednas.export.illustrations import Frontier, FrontierPoint, Illustrations, choose_examples
 from fednas.export.manifest import (
@@ -176,6 +176,7 @@ __all__ = [
     "layer_faults",
     "model_file_name",
     "onnx_from_module",
+    "place_of",
     "random_inputs",
     "read_board_result",
     "read_card_details",

@@ -18,7 +18,7 @@ from fednas.common import (
 )
 from fednas.export.engine_record import EngineLatency
 from fednas.export.evidence import Accuracy
-from fednas.export.folder import Move, put_in_place, read_manifest, staging_of
+from fednas.export.folder import Move, put_in_place, read_manifest, require_replaceable, staging_of
 from fednas.export.manifest import (
     MANIFEST_FILE,
     MeasuredLatency,
@@ -34,6 +34,8 @@ from fednas.profiles import installed_version
 INDEX_FILE, INDEX_MARKDOWN_FILE, INDEX_HTML_FILE = "index.json", "index.md", "index.html"
 INDEX_FILES = (INDEX_FILE, INDEX_MARKDOWN_FILE, INDEX_HTML_FILE)
 SCHEMA = 1
+REJECTED = ".rejected"
+"""Ends the name of a folder that failed its verification where a better one stands."""
 
 
 class IndexEntry(Record, frozen=True, kw_only=True):
@@ -93,20 +95,32 @@ def index_entry(name: str, folder: Path) -> IndexEntry:
     )
 
 
+def place_of(target: Path, staging: Path) -> Path:
+    """Where a filled folder belongs: ``target``, or apart from it if it was rejected and what stands there was not.
+
+    So a failed export never replaces one that passed; it lies beside it, as ``NAME.rejected``.
+    """
+    if read_manifest(staging).status != "rejected" or not (target / MANIFEST_FILE).is_file():
+        return target
+    return target if read_manifest(target).status == "rejected" else target.with_name(target.name + REJECTED)
+
+
 @contextmanager
 def staged_fleet(out: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
     """A new folder for each name, to be filled; all take their places in ``out`` when the block ends, or none does.
 
-    Several folders, or one beside others, get an index. Whatever fails, also in the middle of putting the folders in
-    place, brings back what was there before. Raises `FednasError` as `staged_folder` does, and if an index file is
-    there that is none of ours.
+    Several folders, or one beside others, get an index; a rejected one takes the place that `place_of` says. Whatever
+    fails, also in the middle of putting the folders in place, brings back what was there before. Raises `FednasError`
+    as `staged_folder` does, and if an index file is there that is none of ours.
     """
     with ExitStack() as stack:
         folders = {name: stack.enter_context(staging_of(out / name)) for name in names}
+        for name in names:
+            require_replaceable(out / (name + REJECTED))
         _require_our_index(out)
         yield folders
-        moves = [Move(staging, out / name) for name, staging in folders.items()]
-        entries = _entries(out, folders)
+        moves = [Move(staging, place_of(out / name, staging)) for name, staging in folders.items()]
+        entries = _entries(out, {move.target.name: move.staging for move in moves})
         if len(entries) > 1 or (out / INDEX_FILE).exists():
             scratch = out / f".index.{secrets.token_hex(4)}.tmp"
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)

@@ -113,7 +113,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
 @contextmanager
 def staging_of(target: Path) -> Iterator[Path]:
     """A new folder beside ``target``, gone when the block ends; `put_in_place` moves it before. See `staged_folder`."""
-    _require_replaceable(target)
+    require_replaceable(target)
     with _parent_made(target.parent):
         # A plain mkdir, unlike tempfile's, gives the folder the rights that the user's umask asks for.
         staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
@@ -180,7 +180,8 @@ def listed_files(folder: Path) -> tuple[ShippedFile, ...]:
     )
 
 
-def _require_replaceable(target: Path) -> None:
+def require_replaceable(target: Path) -> None:
+    """Raise `FednasError` if something stands at ``target`` that is no shipped folder of ours, or not only that."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise FednasError(f"output folder {target} is a file or a link", hint="choose another --out")
     if not target.exists():

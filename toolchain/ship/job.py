@@ -10,6 +10,7 @@ from fednas.export import (
     InputType,
     Manifest,
     Precision,
+    place_of,
     read_card_details,
     read_manifest,
     staged_fleet,
@@ -148,8 +149,8 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
             best = _answer(job, source, profile, speed)
             choice = choose(job, source, profile, speed, best, staged[name], calibration, _within(report))
             write_device_folder(staged[name], job, source, profile, choice, speed, calibration, report)
+        folders = {name: place_of(job.out / name, staged[name]) for name in job.devices}
     progress(total, total, "done")
-    folders = {name: job.out / name for name in job.devices}
     return [ShippedDevice(name, folder, read_manifest(folder)) for name, folder in folders.items()]
 
 

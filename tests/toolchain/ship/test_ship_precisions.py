@@ -218,11 +218,16 @@ def test_a_drop_above_the_limit_rejects_the_folder(tmp_path: Path, monkeypatch: 
         return logits[:, ::-1] if "int8" in self.path.name else logits
 
     monkeypatch.setattr(proving.OrtRunner, "infer_all", spoilt)
-    arguments = ("--precision", "int8", "--max-accuracy-drop", "1%", "--max-macs", "1M", "--out", str(tmp_path))
-    result = run("--device", "raspberry-pi-5", *arguments)
+    model = ("--device", "raspberry-pi-5", "--max-macs", "1M", "--out", str(tmp_path))
+    assert run(*model, "--precision", "fp32").exit_code == 0
+    result = run(*model, "--precision", "int8", "--max-accuracy-drop", "1%")
     assert result.exit_code == 4
-    manifest = read_manifest(tmp_path / "raspberry-pi-5")
+    # What passed before stays where it is; what failed lies apart.
+    assert read_manifest(tmp_path / "raspberry-pi-5").status == "verified"
+    manifest = read_manifest(tmp_path / "raspberry-pi-5.rejected")
     assert manifest.status == "rejected"
+    index = json.loads((tmp_path / "index.json").read_text())
+    assert [entry["folder"] for entry in index["devices"]] == ["raspberry-pi-5", "raspberry-pi-5.rejected"]
     assert any("model.int8.onnx: accuracy dropped by" in why for why in manifest.reasons)
     assert not any(why.startswith("model.fp32.onnx") for why in manifest.reasons)
 
