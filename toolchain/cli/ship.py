@@ -12,6 +12,7 @@ from fednas.common import (
     format_bytes,
     format_count,
     format_latency_ms,
+    make_folder,
     parse_bytes,
     parse_share,
     unknown_name,
@@ -76,6 +77,12 @@ def fednas_export(
     optimization_level: Annotated[
         int, typer.Option(min=0, max=5, help="Of such an engine: 0 builds quickly, 5 builds the fastest.")
     ] = 3,
+    engine_batches: Annotated[
+        str, typer.Option(help="Smallest, tuned and largest batch of such an engine.", metavar="S,T,L")
+    ] = "1,1,8",
+    timing_caches: Annotated[
+        Path | None, typer.Option(help="Folder where TensorRT keeps its timings, so that the next build is quick.")
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(help="Images: digits, cifar10:DIR, cifar100:DIR, cinic10:DIR, folder:DIR, npz:FILE or none."),
@@ -139,7 +146,7 @@ def fednas_export(
         candidates=candidates,
         card=card,
         runtimes=tuple(runtime or ()),
-        engine=_engine_options(workspace, optimization_level),
+        engine=_engine_options(workspace, optimization_level, engine_batches, timing_caches),
         max_accuracy_drop=None if max_accuracy_drop is None else parse_share(max_accuracy_drop, "--max-accuracy-drop"),
     )
     if supernet is None:
@@ -163,10 +170,22 @@ def _distinct_devices(names: Sequence[str], profiles: Path | None) -> "dict[str,
     return devices
 
 
-def _engine_options(workspace: str | None, optimization_level: int) -> "EngineOptions":
-    from fednas.export import EngineOptions
+def _engine_options(
+    workspace: str | None, optimization_level: int, batches: str, timing_caches: Path | None
+) -> "EngineOptions":
+    from fednas.export import BatchRange, EngineOptions
 
-    options = EngineOptions(optimization_level=optimization_level)
+    sizes = batches.split(",")
+    if len(sizes) != 3 or not all(size.strip().isdecimal() for size in sizes):
+        raise FednasError(f"--engine-batches {batches!r} is not three whole numbers", hint="such as 1,1,8")
+    smallest, tuned, largest = map(int, sizes)
+    if timing_caches is not None:
+        make_folder(timing_caches, "folder of timing caches")
+    options = EngineOptions(
+        optimization_level=optimization_level,
+        batches=BatchRange(smallest=smallest, tuned=tuned, largest=largest),
+        timing_caches=timing_caches,
+    )
     return options if workspace is None else replace(options, workspace_bytes=parse_bytes(workspace, "--workspace"))
 
 

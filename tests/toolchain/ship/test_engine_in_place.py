@@ -136,10 +136,13 @@ def test_a_latency_budget_is_judged_on_the_engine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, verdict: str, code: int
 ) -> None:
     found, options = ship_there(
-        monkeypatch, tmp_path, "--max-latency", limit, "--workspace", "1GiB", "--optimization-level", "5"
+        *(monkeypatch, tmp_path, "--max-latency", limit, "--workspace", "1GiB", "--optimization-level", "5"),
+        *("--engine-batches", "1,4,16", "--timing-caches", str(tmp_path / "timings")),
     )
     assert found == code
     assert [(each.workspace_bytes, each.optimization_level) for each in options] == [(2**30, 5)]
+    assert (options[0].batches.smallest, options[0].batches.tuned, options[0].batches.largest) == (1, 4, 16)
+    assert options[0].timing_caches == tmp_path / "timings"
     budget = read_manifest(tmp_path / "jetson").shipment.budgets[0]
     assert (budget.basis, budget.value, budget.verdict) == ("measured", 0.5, verdict)
     report = (tmp_path / "jetson" / "report.md").read_text()
@@ -153,6 +156,13 @@ def test_an_engine_whose_layers_say_nothing_is_said(monkeypatch: pytest.MonkeyPa
     assert ship_there(monkeypatch, tmp_path, "--max-macs", "1M")[0] == 0
     report = (tmp_path / "jetson" / "report.md").read_text()
     assert "model.fp32.plan: TensorRT does not say in which precision its layers run." in report
+
+
+@pytest.mark.parametrize("batches", ["1,2", "1,b,3", "4,2,8", "0,1,1", "-1,1,1"])
+def test_batches_that_cannot_be(tmp_path: Path, batches: str) -> None:
+    done = CliRunner().invoke(app, ["--device", "jetson", "--out", str(tmp_path / "out"), "--engine-batches", batches])
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "batch" in done.stderr
 
 
 @pytest.mark.parametrize(("option", "value"), [("--workspace", "1kB"), ("--workspace", "much")])
