@@ -14,6 +14,7 @@ from fednas.common import (
     format_bytes,
     format_latency_ms,
     load_json,
+    read_bytes,
     write_atomic,
 )
 from fednas.export.engine_record import EngineLatency
@@ -143,6 +144,16 @@ def check_index(folder: Path) -> str | None:
         imported = read_manifest(folder / entry.folder).board is not None
         if not same or (found != entry and not imported):
             return f"{INDEX_FILE} says something else about {entry.folder} than its manifest; export again"
+    return _changed_page(folder, index)
+
+
+def _changed_page(folder: Path, index: FleetIndex) -> str | None:
+    """The page that does not follow from the index; another version of this tool may have worded it otherwise."""
+    if index.tool_version != installed_version("fednas-export"):
+        return None
+    for name, text in _index_texts(index.devices).items():
+        if name != INDEX_FILE and read_bytes(folder / name, "index") != text.encode():
+            return f"{name} does not say what {INDEX_FILE} says; export again"
     return None
 
 

@@ -82,7 +82,7 @@ def _spread(table: LatencyTable) -> Iterator[Finding]:
         yield Finding("error", "spread", f"{message} {impossible[0].spec.key}")
     if wide := [entry for entry in measured if entry.spread > WIDE_SPREAD]:
         worst = max(wide, key=lambda entry: entry.spread)
-        message = f"{len(wide)} medians are known to no better than {WIDE_SPREAD:.0%}"
+        message = f"{len(wide)} of {len(measured)} medians known to no better than {WIDE_SPREAD:.0%}"
         yield Finding("warning", "spread", f"{message}; worst: {worst.spec.key} to {worst.spread:.0%}")
     if scattered := [entry for entry in measured if entry.p90_ms > WIDE_READINGS * entry.p10_ms]:
         worst = max(scattered, key=lambda entry: entry.p90_ms / entry.p10_ms)

@@ -103,6 +103,15 @@ def test_an_index_of_somebody_else_is_never_overwritten(tmp_path: Path, shipped_
     assert content(out) == {name: b"mine"}
 
 
+@pytest.mark.parametrize("page", ["index.md", "index.html"])
+def test_an_edited_page_of_the_index_is_found(tmp_path: Path, shipped_once: Path, page: str) -> None:
+    out = tmp_path / "out"
+    make(out, ["a", "b"], shipped_once)
+    assert check_index(out) is None
+    (out / page).write_text((out / page).read_text().replace("verified", "perfect"))
+    assert check_index(out) == f"{page} does not say what index.json says; export again"
+
+
 def test_an_index_that_lies_is_found(tmp_path: Path, shipped_once: Path) -> None:
     out = tmp_path / "out"
     make(out, ["a", "b"], shipped_once)
