@@ -166,7 +166,8 @@ def _distinct_devices(names: Sequence[str], profiles: Path | None) -> "dict[str,
         if first is None:
             devices[name] = profile
         else:
-            note(f"--device {name} is the same device as --device {first}: exported once, as {first}")
+            same = "was given twice" if name == first else f"is the same device as --device {first}"
+            note(f"--device {name} {same}: exported once, as {first}")
     return devices
 
 

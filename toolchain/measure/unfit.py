@@ -76,7 +76,8 @@ def _of_the_readings(
     if high / low > UNFIT_DRIFT:
         yield f"its speed varies by a factor of {high / low:.1f} (limit {UNFIT_DRIFT:.0f})"
     if max(halves, 1 / halves) > UNFIT_HALVES:
-        yield f"the second half of the session took {halves:.2f} times as long as the first: heat, or other work"
+        cause = "heat, or other work" if halves > 1 else "other work, or clocks that rose"
+        yield f"the second half of the session took {halves:.2f} times as long as the first: {cause}"
 
 
 def _crowd(collected: Collected) -> Iterator[str]:
