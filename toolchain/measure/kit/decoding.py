@@ -70,7 +70,8 @@ def _require_schema(content: bytes, what: str, schema: int) -> None:
     try:
         found = decode_json(content, _SchemaOnly, what).schema
     except FednasError as err:
-        if "truncated" in err.message:
+        # A file that ends inside a number or a word is malformed rather than truncated in the parser's words.
+        if "truncated" in err.message or not content.rstrip().endswith(b"}"):
             raise FednasError(f"{what} is cut off", hint="copy it again, completely") from err
         raise
     except RecursionError as err:

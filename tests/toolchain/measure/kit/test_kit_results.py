@@ -213,6 +213,12 @@ def test_cut_off_files_are_said_to_be(share: float, measured: bytes, tmp_path: P
     assert "is damaged: " in refusal(packed[: max(20, int(share * len(packed)))], tmp_path / "results.json")
 
 
+@pytest.mark.parametrize("end", [b"0.", b"-", b"tr", b'"a', b"1e"])
+def test_a_file_that_ends_inside_a_value_is_cut_off_too(end: bytes, measured: bytes, tmp_path: Path) -> None:
+    cut = measured[: measured.index(b'"readings"')] + b'"readings":[[0,3,' + end
+    assert "is cut off" in refusal(cut, tmp_path / "results.json")
+
+
 def test_size_is_limited_before_reading_and_while_unpacking(
     measured: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
