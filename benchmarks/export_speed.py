@@ -1,6 +1,6 @@
 """How long does an export take, from the command's own steps, once torch is imported?
 
-    OMP_NUM_THREADS=1 python benchmarks/export_speed.py [--macs 50M] [--device jetson] [--supernet FILE --data SPEC]
+    python benchmarks/export_speed.py [--macs 50M] [--device jetson] [--supernet FILE --data SPEC]
 
 By default a supernet with random weights over 32 x 32 colour images, and random images: speed depends on neither, but
 logits of such a network may leave the int8 tolerance, so the verdict says nothing. Printed are the seconds of the main
@@ -80,8 +80,10 @@ def main() -> None:
     parser.add_argument("--supernet", type=Path)
     parser.add_argument("--data")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch; ONNX Runtime has one")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
+    print(f"{options.threads} threads of torch, {options.macs} MACs, {TEST_IMAGES} test images")
     jobs: list[tuple[Precision, ...]] = [("fp32",), ("fp32", "int8")]
     with tempfile.TemporaryDirectory() as folder:
         supernet, data = options.supernet, options.data
