@@ -106,39 +106,49 @@ def int8_from_onnx(
 def _quantized(
     model: "onnx.ModelProto", folder: Path, calibration: CalibrationImages, for_tensorrt: bool
 ) -> "onnx.ModelProto":
+    """As the quantiser's own ``quantize_static``, which would write into the system's temporary folder."""
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import CalibrationMethod, QuantType, create_calibrator
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
+    operators = list(QUANTIZED_OPS if for_tensorrt else PROCESSOR_OPS)
     with _scratch_folder(folder) as scratch, _quiet():
         plain, result = scratch / "plain.onnx", scratch / "quantized.onnx"
         plain.write_bytes(model.SerializeToString(deterministic=True))
-        quantize_static(
-            str(plain),
-            str(result),
-            _reader(calibration, model.graph.input[0].name),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QInt8 if for_tensorrt else QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=list(QUANTIZED_OPS if for_tensorrt else PROCESSOR_OPS),
+        calibrator = create_calibrator(
+            plain,
+            operators,
+            augmented_model_path=str(scratch / "augmented.onnx"),
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options=TENSORRT_OPTIONS if for_tensorrt else {"WeightSymmetric": True},
         )
+        calibrator.collect_data(_reader(calibration, model.graph.input[0].name))
+        quantizer = QDQQuantizer(
+            load_model_with_shape_infer(plain),
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QInt8 if for_tensorrt else QuantType.QUInt8,
+            tensors_range=calibrator.compute_data(),
+            nodes_to_quantize=[],
+            nodes_to_exclude=[],
+            op_types_to_quantize=operators,
+            extra_options=dict(TENSORRT_OPTIONS) if for_tensorrt else {"WeightSymmetric": True},
+        )
+        quantizer.quantize_model()
+        quantizer.model.save_model_to_file(str(result), use_external_data_format=False)
         return onnx.load_model_from_string(result.read_bytes())
 
 
 @contextmanager
 def _scratch_folder(folder: Path) -> Iterator[Path]:
-    """A folder inside ``folder`` that also takes what the quantiser writes into the system's temporary one."""
+    """A folder inside ``folder`` that is gone afterwards."""
     with file_errors(folder, "output folder"):
         scratch = Path(tempfile.mkdtemp(prefix=".int8.", dir=folder))
-    before = tempfile.tempdir
-    tempfile.tempdir = str(scratch)
     try:
         with file_errors(folder, "output folder"):
             yield scratch
     finally:
-        tempfile.tempdir = before
         shutil.rmtree(scratch, ignore_errors=True)
 
 
