@@ -97,7 +97,7 @@ def require_fit(model: LatencyModel, *, precision: str, batch: int, specs: Seque
     if identity.precision != precision:
         raise FednasError(
             f"latency table {identity.name} is for {identity.precision}, but {precision} is asked for",
-            hint=f"give a {precision} table or ask for --precision {identity.precision}",
+            hint=f"give a table of {precision} or ask for --precision {identity.precision}",
         )
     if identity.batch != batch:
         raise FednasError(

@@ -41,7 +41,7 @@ def profile(
         typer.Option(
             help="What to measure: exhaustive (every distinct block), sparse (chosen networks and blocks, the rest "
             "modelled) or network (whole networks only, all blocks modelled).",
-            show_default="exhaustive; network where TensorRT measures here",
+            show_default="exhaustive; network with TensorRT",
         ),
     ] = None,
     over: Annotated[
@@ -96,7 +96,7 @@ def profile(
             precision=precision,
             threads=threads,
             batch=batch,
-            plan=plan or _PLANS[0],
+            plan=plan,
             seconds=seconds,
             profiles=profiles,
         )
@@ -119,12 +119,14 @@ def profile(
     # Heavy from here on: the checks above answer at once.
     from fednas.latency_tables import readings_path, save_table
     from fednas.toolchain.measure import clocks_as_asked, profile_space
+    from fednas.toolchain.measure.alone import only_run
 
     path = out or Path(f"{target.name}-{precision}.latency.json")
     if path.is_dir():
         raise FednasError(f"--out {path} is a folder, not a file", hint="name the table file inside it")
     refuse_input("--out", path, space, supernet)
     make_folder(path.parent, "folder of the table")
+    context.with_resource(only_run(path))
     partial = path.with_name(path.name + ".partial")
     if partial.exists() and not resume:
         warn(f"{partial} of an earlier run is replaced; --resume would have gone on with it")

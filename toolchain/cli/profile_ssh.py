@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fednas.common import ExitCode, FednasError, file_errors, make_folder, unknown_name
-from fednas.profiles import PRECISIONS, find_profile
+from fednas.common import ExitCode, FednasError, file_errors, make_folder
+from fednas.profiles import find_profile
 from fednas.toolchain.cli.output import emit, note, progress_bar, warn
-from fednas.toolchain.cli.parsing import space_from
 from fednas.toolchain.cli.profile import table_document, table_text
-from fednas.toolchain.cli.profile_kit import KIT_RUNTIMES, KitOptions
+from fednas.toolchain.cli.profile_kit import KitOptions, job_of
 
 if TYPE_CHECKING:
     from fednas.latency_tables import LatencyTable
@@ -41,40 +40,19 @@ def profile_boards(options: KitOptions, ssh: SshOptions, unused: Sequence[str]) 
     from fednas.toolchain.measure.ssh.address import parse_address
 
     addresses = [parse_address(text) for text in ssh.over]
-    target = find_profile(options.device, options.profiles)
-    runtime = options.runtime or target.runtime
-    if options.precision not in PRECISIONS:
-        raise unknown_name("precision", options.precision, PRECISIONS)
-    if runtime not in KIT_RUNTIMES:
-        raise unknown_name("runtime of a board", runtime, KIT_RUNTIMES)
-    space = space_from(options.space, options.supernet)
-    name = f"{target.name}-{options.precision}"
+    job = job_of(options, "a board")
+    name = f"{job.device}-{job.precision}"
     boards = [(address, _table_path(address, ssh.out, name, len(addresses))) for address in addresses]
     # Heavy from here on: the checks above answer at once.
-    from fednas.toolchain.measure.here import require_precision
-    from fednas.toolchain.measure.job import MeasuringJob
-    from fednas.toolchain.measure.plan import plan_for
     from fednas.toolchain.measure.ssh import DEFAULT_PYTHON, check_python, collect_from_boards
 
-    require_precision(target, options.precision)
-    job = MeasuringJob(
-        device=target.name,
-        plan=plan_for(options.plan, space, seed=0, seconds=options.seconds, batch=options.batch),
-        runtime=runtime,
-        precision=options.precision,
-        threads=options.threads,
-        batch=options.batch,
-        seconds=options.seconds,
-        seed=0,
-        space=space,
-    )
     files = [(address, _places(table, ssh.resume)) for address, table in boards]
     with progress_bar("measuring") as progress:
         outcomes = collect_from_boards(
             job,
             files,
             resume=ssh.resume,
-            device=target,
+            device=find_profile(options.device, options.profiles),
             python=check_python(ssh.python or DEFAULT_PYTHON),
             progress=progress,
             say=note,
