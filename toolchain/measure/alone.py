@@ -38,13 +38,13 @@ def _locked(path: Path, table: Path) -> int:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         except OSError as err:
             raise FednasError(f"{path} cannot be written: {err.strerror or err}", hint="choose another --out") from err
-        if fcntl is None:
-            return descriptor
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
-            os.close(descriptor)
-            raise FednasError(f"another run is writing {table}", hint="wait for it, or choose another --out") from err
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as err:
+                os.close(descriptor)
+                message = f"another run is writing {table}"
+                raise FednasError(message, hint="wait for it, or choose another --out") from err
         if _names(path, descriptor):
             return descriptor
         os.close(descriptor)
