@@ -47,8 +47,6 @@ _CONSTANT, _WEIGHT, _REORDER = (
 LEAST_PRICE_MS = 1e-6
 WHOLE, ALONE, INSIDE = 0, 1, 2
 """Kinds of rows: a whole network, a block alone, a block as the runtime's own profile of a network has it."""
-TENTH = 1.2816
-"""Deviations from the median to the tenth percentile of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +112,6 @@ class BlockModel:
             stride=spec.stride,
             shortcut=spec.shortcut,
             median_ms=alone_ms,
-            p10_ms=alone_ms * math.exp(-TENTH * doubt),
-            p90_ms=alone_ms * math.exp(TENTH * doubt),
             samples=0,
             spread=doubt,
             origin="modelled",

@@ -73,7 +73,7 @@ def _origins(table: LatencyTable) -> Iterator[Finding]:
 
 def _spread(table: LatencyTable) -> Iterator[Finding]:
     measured = [entry for entry in table.entries if entry.samples > 1]
-    flat = [entry for entry in measured if entry.p10_ms == entry.p90_ms]
+    flat = [entry for entry in measured if entry.spread == 0 and entry.p10_ms == entry.p90_ms]
     if flat:
         message = f"{len(flat)} entries have no spread over several samples: a coarse clock, or not readings at all"
         yield Finding("error" if len(flat) > len(measured) / 2 else "warning", "spread", message)
@@ -84,8 +84,8 @@ def _spread(table: LatencyTable) -> Iterator[Finding]:
         worst = max(wide, key=lambda entry: entry.spread)
         message = f"{len(wide)} of {len(measured)} medians known to no better than {WIDE_SPREAD:.0%}"
         yield Finding("warning", "spread", f"{message}; worst: {worst.spec.key} to {worst.spread:.0%}")
-    if scattered := [entry for entry in measured if entry.p90_ms > WIDE_READINGS * entry.p10_ms]:
-        worst = max(scattered, key=lambda entry: entry.p90_ms / entry.p10_ms)
+    if scattered := [entry for entry in measured if _range(entry) > WIDE_READINGS]:
+        worst = max(scattered, key=_range)
         message = f"the readings of {len(scattered)} entries differ by more than a factor of {WIDE_READINGS:g}"
         yield Finding("warning", "spread", f"{message}; worst: {worst.spec.key}")
 
@@ -136,8 +136,13 @@ def _measured(table: LatencyTable) -> Iterator[TableEntry]:
     return (entry for entry in table.entries if entry.origin == "measured")
 
 
-def _reading(entry: TableEntry) -> tuple[float, float, float]:
-    return entry.median_ms, entry.p10_ms, entry.p90_ms
+def _reading(entry: TableEntry) -> tuple[float, float, float | None, float | None]:
+    return entry.median_ms, entry.spread, entry.p10_ms, entry.p90_ms
+
+
+def _range(entry: TableEntry) -> float:
+    """Of the readings: ninetieth percentile over tenth; 1 where they are too few to say."""
+    return 1.0 if entry.p10_ms is None or entry.p90_ms is None else entry.p90_ms / entry.p10_ms
 
 
 def _faster_by(step: tuple[TableEntry, TableEntry], share: float) -> bool:
@@ -149,6 +154,8 @@ def _faster_by(step: tuple[TableEntry, TableEntry], share: float) -> bool:
 
 def _impossible(entry: TableEntry) -> bool:
     """Half of the readings lie within the median absolute deviation of the median, 80 % between the percentiles."""
+    if entry.p10_ms is None or entry.p90_ms is None:
+        return False
     deviation_ms = entry.spread * entry.median_ms * math.sqrt(entry.samples) / MEDIAN_ERROR
     reach_ms = max(entry.median_ms - entry.p10_ms, entry.p90_ms - entry.median_ms)
     return deviation_ms > 1.01 * reach_ms

@@ -44,9 +44,9 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
     shortcut: Shortcut
     median_ms: Positive
     """Of the readings after correction for the machine's drift."""
-    p10_ms: Positive
-    """Deciles of the readings at hand; a claim about further runs only from 44 readings on (`readings_needed`)."""
-    p90_ms: Positive
+    p10_ms: Positive | None = None
+    """Tenth and ninetieth percentile, where there are readings enough to claim them (`readings_needed`); else None."""
+    p90_ms: Positive | None = None
     samples: Count
     """Readings; 0 where nothing was measured."""
     spread: NonNegative
@@ -59,9 +59,9 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        key = self.spec.key
-        if not self.p10_ms <= self.median_ms <= self.p90_ms:
-            raise ValueError(f"{key}: p10_ms <= median_ms <= p90_ms does not hold")
+        known = [ms for ms in (self.p10_ms, self.median_ms, self.p90_ms) if ms is not None]
+        if known != sorted(known):
+            raise ValueError(f"{self.spec.key}: p10_ms <= median_ms <= p90_ms does not hold")
 
     @property
     def alone_ms(self) -> float:
@@ -134,10 +134,31 @@ class NetworkReading(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=
     """Its blocks in order, as places in the table's entries."""
     median_ms: Positive
     """Of the readings after correction for the machine's drift."""
-    p10_ms: Positive
-    p90_ms: Positive
+    p10_ms: Positive | None = None
+    """As in entries."""
+    p90_ms: Positive | None = None
     samples: AtLeastOne
     predicted_ms: Positive
+
+
+class GpuState(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Settings and state of an NVIDIA GPU at one moment. None: not readable there."""
+
+    driver: str | None = None
+    """Version of the driver; of a Jetson, of its Linux for Tegra."""
+    persistence: bool | None = None
+    """Whether the driver stays loaded while nothing uses the card."""
+    power_limit_w: Positive | None = None
+    min_mhz: Positive | None = None
+    """Lowest clock that it is allowed, where that is told."""
+    max_mhz: Positive | None = None
+    """Highest clock that it can take; of a Jetson, that it is allowed."""
+    current_mhz: Positive | None = None
+    temperature_c: float | None = None
+    performance_state: str | None = None
+    """From ``P0``, the fastest, on."""
+    slowed_by: tuple[str, ...] = ()
+    """What lowered its clock at that moment, such as ``heat (software)``."""
 
 
 class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -170,6 +191,7 @@ class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Relative speeds of the usable cores where they are not all of one kind (big.LITTLE), without repetition."""
     gpu: str | None = None
     """As its driver calls the GPU that measured; None where the processor did, or where nothing said."""
+    gpu_state: GpuState | None = None
     python_version: str
     numpy_version: str
 
@@ -178,6 +200,8 @@ class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the measuring went."""
 
     plan: str
+    sittings: AtLeastOne = 1
+    """Runs that took readings: one more for each `--resume`. What follows holds the worst of them."""
     seconds: NonNegative
     """Spent on readings, warm-up between them included."""
     readings: Count
@@ -215,12 +239,32 @@ class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Lowest of the clocks seen between readings; `Machine` holds those before and after."""
     clock_high_mhz: Positive | None = None
     hottest_c: float | None = None
+    gpu_clock_low_mhz: Positive | None = None
+    gpu_clock_high_mhz: Positive | None = None
+    gpu_hottest_c: float | None = None
+    gpu_slowed_by: tuple[str, ...] = ()
+    """All that was seen to lower the GPU's clock."""
     slowness: tuple[Positive, ...] = ()
     """How slow the machine was over the session, in equal parts of its readings; 1 is the session's median."""
     readings_sha256: str = ""
     """Of the file of raw readings that was written beside the table; empty: none was kept."""
     remarks: tuple[str, ...] = ()
     """What was wrong with the machine; not empty only in tables that were accepted all the same."""
+
+
+class LayerUse(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of the runtime's own times of single layers, taken of the calibration networks."""
+
+    networks: AtLeastOne
+    attributed: Share
+    """Of the time of all layers, that of layers which belong to one block each."""
+    strangers: Count
+    """Layers that do not, such as changes of layout, a network on average."""
+    used: bool
+    """Whether the fit took them: only if it then predicts calibration networks outside of it better."""
+    error_without: NonNegative | None = None
+    """Mean error on calibration networks outside the fit; None where too little could be attributed to try."""
+    error_with: NonNegative | None = None
 
 
 class Energy(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -276,6 +320,8 @@ class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     machine_after: Machine | None = None
     """After the last one."""
     session: Session
+    layers: LayerUse | None = None
+    """None: the runtime was not asked for times of layers, or gives none."""
     energy: Energy | None = None
     """None: nothing on this machine reports power."""
     calibration: Calibration = Calibration()

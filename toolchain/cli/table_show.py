@@ -75,16 +75,9 @@ def _entries_text(found: "LatencyTable", limit: int) -> str:
         if limit:
             slowest = sorted(entries, key=lambda entry: -entry.median_ms)[:limit]
             parts.append(table(map(_row, slowest), ("block", "MACs", "median", "p10", "p90", "+-", "n", "origin")))
-    if limit and not all(map(_claimed, found.entries)):
-        parts.append(f"p10 and p90: from {readings_needed(0.9)} readings on.")
+    if limit and any(entry.p90_ms is None for entry in found.entries):
+        parts.append(f"p10 and p90: from {readings_needed(0.9)} readings on; `profile --tails` takes as many.")
     return "\n\n".join(parts)
-
-
-def _claimed(entry: "TableEntry") -> bool:
-    """Whether there are readings enough to speak of the slowest and fastest tenth of all runs."""
-    from fednas.latency_tables import readings_needed
-
-    return entry.samples >= readings_needed(0.9)
 
 
 def _range(entries: "Sequence[TableEntry]") -> str:
@@ -94,7 +87,7 @@ def _range(entries: "Sequence[TableEntry]") -> str:
 
 
 def _row(entry: "TableEntry") -> tuple[object, ...]:
-    p10, p90 = (format_latency_ms(ms) if _claimed(entry) else "-" for ms in (entry.p10_ms, entry.p90_ms))
+    p10, p90 = ("-" if ms is None else format_latency_ms(ms) for ms in (entry.p10_ms, entry.p90_ms))
     return (
         entry.spec.key.removeprefix(f"{entry.kind.value}-"),
         format_count(entry.spec.macs),

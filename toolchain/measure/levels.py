@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fednas.latency_tables import readings_needed
 from fednas.toolchain.measure.drift import Corrected, take_drift_out
 from fednas.toolchain.measure.grouped import medians_by, quantiles_by, ranks_within
 from fednas.toolchain.measure.journal import Reading
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
+TAIL = 0.9
+"""Percentile of the readings that a table holds beside the median, and its mirror image."""
 OUTLIER = 14.8
 """Modified z score from which a reading is called an outlier."""
 
@@ -24,8 +27,9 @@ class Level:
     """What the corrected readings say about one candidate."""
 
     median_ms: float
-    p10_ms: float
-    p90_ms: float
+    p10_ms: float | None
+    """Percentiles: None where the readings are too few to claim them."""
+    p90_ms: float | None
     samples: int
     spread: float
     """Standard error of the median, as a share of it."""
@@ -54,10 +58,20 @@ def levels_of(corrected: Corrected, candidates: int) -> list[Level]:
     odd = ranks_within(candidate) % 2 == 1
     even, odd = (medians_by(candidate[half], latency_ms[half], groups=candidates) for half in (~odd, odd))
     rows = np.column_stack([median, p10, p90, spread, even / odd]).tolist()
-    return [
-        Level(median_ms=row[0], p10_ms=row[1], p90_ms=row[2], samples=int(count), spread=row[3], even_over_odd=row[4])
-        for row, count in zip(rows[:candidates], samples, strict=True)
-    ]
+    return [_level(row, int(count)) for row, count in zip(rows[:candidates], samples, strict=True)]
+
+
+def _level(row: Sequence[float], samples: int) -> Level:
+    median_ms, p10_ms, p90_ms, spread, even_over_odd = row
+    claimed = samples >= readings_needed(TAIL)
+    return Level(
+        median_ms=median_ms,
+        p10_ms=p10_ms if claimed else None,
+        p90_ms=p90_ms if claimed else None,
+        samples=samples,
+        spread=spread,
+        even_over_odd=even_over_odd,
+    )
 
 
 def outliers(corrected: Corrected) -> int:

@@ -28,14 +28,14 @@ from fednas.toolchain.tables.merged_error import with_its_error
 
 SHOWN = 3
 """Conflicts that the refusal names."""
-ADDED = ("seconds", "readings", "build_s", "load_s", "stops", "outliers")
+ADDED = ("seconds", "readings", "build_s", "load_s", "stops", "outliers", "sittings")
 """Fields of a session that add up over sessions."""
 LARGEST = (
     *("drift_high", "load_before", "load_after", "timer_share", "others_cores", "stolen", "throttled"),
-    *("clock_high_mhz", "hottest_c"),
+    *("clock_high_mhz", "hottest_c", "gpu_clock_high_mhz", "gpu_hottest_c"),
 )
 """Fields whose worst is the largest."""
-SMALLEST = ("drift_low", "clock_low_mhz")
+SMALLEST = ("drift_low", "clock_low_mhz", "gpu_clock_low_mhz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +184,8 @@ def _placed(entry: TableEntry, speed: float, offset: int) -> TableEntry:
     return msgspec.structs.replace(
         entry,
         median_ms=entry.median_ms / speed,
-        p10_ms=entry.p10_ms / speed,
-        p90_ms=entry.p90_ms / speed,
+        p10_ms=_over(entry.p10_ms, speed),
+        p90_ms=_over(entry.p90_ms, speed),
         smoothed_ms=None,  # by networks that are not those of the merged table
         sources=tuple(offset + place for place in entry.sources or (0,)),
     )
@@ -198,8 +198,8 @@ def _pooled(one: TableEntry, other: TableEntry) -> TableEntry:
     return msgspec.structs.replace(
         one,
         median_ms=_between(one.median_ms, other.median_ms, share),
-        p10_ms=_between(one.p10_ms, other.p10_ms, share),
-        p90_ms=_between(one.p90_ms, other.p90_ms, share),
+        p10_ms=_claimed(one.p10_ms, other.p10_ms, share),
+        p90_ms=_claimed(one.p90_ms, other.p90_ms, share),
         samples=samples,
         spread=math.hypot(share * one.spread, (1 - share) * other.spread),
         sources=(*one.sources, *other.sources),
@@ -208,6 +208,15 @@ def _pooled(one: TableEntry, other: TableEntry) -> TableEntry:
 
 def _between(one: float, other: float, share: float) -> float:
     return math.exp(share * math.log(one) + (1 - share) * math.log(other))
+
+
+def _claimed(one: float | None, other: float | None, share: float) -> float | None:
+    """A percentile of both; None unless both had readings enough to claim it."""
+    return None if one is None or other is None else _between(one, other, share)
+
+
+def _over(latency_ms: float | None, divisor: float) -> float | None:
+    return None if latency_ms is None else latency_ms / divisor
 
 
 def _networks(
@@ -228,8 +237,8 @@ def _moved(table: LatencyTable, divisor: float, places: dict[BlockSpec, int]) ->
             network,
             blocks=tuple(places[table.entries[place].spec] for place in network.blocks),
             median_ms=network.median_ms / divisor,
-            p10_ms=network.p10_ms / divisor,
-            p90_ms=network.p90_ms / divisor,
+            p10_ms=_over(network.p10_ms, divisor),
+            p90_ms=_over(network.p90_ms, divisor),
         )
 
 
@@ -240,8 +249,8 @@ def _pooled_network(one: NetworkReading, other: NetworkReading) -> NetworkReadin
         one,
         role=one.role if one.role == other.role else "calibration",
         median_ms=_between(one.median_ms, other.median_ms, share),
-        p10_ms=_between(one.p10_ms, other.p10_ms, share),
-        p90_ms=_between(one.p90_ms, other.p90_ms, share),
+        p10_ms=_claimed(one.p10_ms, other.p10_ms, share),
+        p90_ms=_claimed(one.p90_ms, other.p90_ms, share),
         samples=samples,
     )
 
@@ -259,6 +268,7 @@ def _worst_of(sessions: Sequence[Session]) -> Session:
         plan=f"merged from {len(sessions)} sessions ({', '.join(plans)})",
         interrupted=interrupted / readings if readings else 0.0,
         halves_ratio=max((session.halves_ratio for session in sessions), key=lambda ratio: abs(math.log(ratio))),
+        gpu_slowed_by=tuple(dict.fromkeys(cause for session in sessions for cause in session.gpu_slowed_by)),
         slowness=(),
         readings_sha256="",
         remarks=tuple(dict.fromkeys(remark for session in sessions for remark in session.remarks)),

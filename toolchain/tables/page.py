@@ -7,7 +7,7 @@ from pathlib import Path
 from fednas.common import format_count, format_latency_ms
 from fednas.export.report_blocks import Block, Bullets, Paragraph, Section, Table
 from fednas.export.report_page import html_of
-from fednas.latency_tables import Finding, LatencyTable, lint, lint_readings
+from fednas.latency_tables import Finding, LatencyTable, TableEntry, lint, lint_readings
 from fednas.toolchain.tables.facts import table_facts
 from fednas.toolchain.tables.pictures import drift_picture, kind_picture, predictions_picture, prices_picture
 from fednas.toolchain.tables.residuals import KindError, NetworkError, kind_errors, network_errors
@@ -77,6 +77,13 @@ def _drift(table: LatencyTable) -> Section | None:
     return None if picture is None else Section("Drift over the session", (picture,))
 
 
+def _range(entry: TableEntry) -> str:
+    """Where most readings lie, if there are enough of them to say."""
+    if entry.p10_ms is None or entry.p90_ms is None:
+        return "-"
+    return f"{format_latency_ms(entry.p10_ms)} to {format_latency_ms(entry.p90_ms)}"
+
+
 def _slowest(table: LatencyTable) -> tuple[Block, ...]:
     entries = sorted(table.entries, key=lambda entry: -entry.median_ms)[:SLOWEST]
     rows = tuple(
@@ -84,7 +91,7 @@ def _slowest(table: LatencyTable) -> tuple[Block, ...]:
             f"`{entry.spec.key}`",
             format_count(entry.spec.macs),
             format_latency_ms(entry.median_ms),
-            f"{format_latency_ms(entry.p10_ms)} to {format_latency_ms(entry.p90_ms)}",
+            _range(entry),
             f"{entry.spread:.1%}",
             str(entry.samples),
             entry.origin,

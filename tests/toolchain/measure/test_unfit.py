@@ -131,3 +131,13 @@ def test_readings_in_another_state_are_of_another_job(tiny_space: SearchSpace, c
     other = msgspec.structs.replace(BEFORE, **change)
     assert job.digest("1", BEFORE) == job.digest("1", msgspec.structs.replace(BEFORE, temperature_c=70.0))
     assert job.digest("1", BEFORE) != job.digest("1", other)
+
+
+@pytest.mark.parametrize(("rounds", "claimed"), [(12, False), (43, False), (44, True)])
+def test_percentiles_are_claimed_from_44_readings_on(
+    tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch, rounds: int, claimed: bool
+) -> None:
+    monkeypatch.setattr("made_up_sessions.ROUNDS", rounds)
+    table = table_of(session(tiny_space), accept_unfit=True)
+    for read in (*table.entries, *(network for network in table.networks if network.samples == rounds)):
+        assert (read.p10_ms is not None, read.p90_ms is not None) == (claimed, claimed)
