@@ -13,7 +13,7 @@ from fednas.export.calibration import (
     held_out_images,
 )
 from fednas.export.census import Census, KeptLayer, LayerCount, take_census
-from fednas.export.converted_model import ConvertedModel, convert_and_prove
+from fednas.export.converted_model import ConvertedModel, FailedArtefact, convert_and_prove, nothing_left_if_it_fails
 from fednas.export.engine_options import BatchRange
 from fednas.export.engine_record import EngineLatency, EngineLayers, EngineRecord, layer_faults
 from fednas.export.evidence import (
@@ -69,6 +69,7 @@ from fednas.export.runners_openvino import OpenVinoRunner
 from fednas.export.runtime_files import (
     RUNTIME_PRECISIONS,
     RuntimeFiles,
+    require_runtime_installed,
     require_runtime_takes,
     runner_for,
     runtime_files_from_onnx,
@@ -111,6 +112,7 @@ __all__ = [
     "EngineLayers",
     "EngineOptions",
     "EngineRecord",
+    "FailedArtefact",
     "FleetIndex",
     "Frontier",
     "FrontierPoint",
@@ -175,6 +177,7 @@ __all__ = [
     "judged_model",
     "layer_faults",
     "model_file_name",
+    "nothing_left_if_it_fails",
     "onnx_from_module",
     "place_of",
     "random_inputs",
@@ -183,6 +186,7 @@ __all__ = [
     "read_manifest",
     "read_onnx_file",
     "refresh_index",
+    "require_runtime_installed",
     "require_runtime_takes",
     "runner_for",
     "runtime_files_from_onnx",

@@ -1,8 +1,10 @@
 """A shipped network in the own files of another runtime, with the evidence for them."""
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -10,7 +12,6 @@ from fednas.common import FednasError, unknown_name
 from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.records import Record
 from fednas.export.runners import Runner
-from fednas.export.runners_openvino import OpenVinoRunner
 from fednas.export.runtime_files import RUNTIME_PRECISIONS, runner_for, runtime_files_from_onnx
 
 EIGHT_BITS = {"u8", "i8"}
@@ -35,6 +36,19 @@ class ConvertedModel(Record, frozen=True, kw_only=True):
         return (*self.evidence.reasons, *(["no layer is computed in int8"] if silent else ()))
 
 
+class FailedArtefact(Record, frozen=True, kw_only=True):
+    """What a runtime could not make of one ONNX file; none of its files ship."""
+
+    runtime: str
+    reason: str
+    """As the runtime said it, in one line."""
+
+    @classmethod
+    def of(cls, runtime: str, error: FednasError) -> Self:
+        """The failure that ``error`` tells of."""
+        return cls(runtime=runtime, reason=" ".join(error.message.split()))
+
+
 def convert_and_prove(
     runtime: str,
     precision: Precision,
@@ -45,14 +59,28 @@ def convert_and_prove(
 ) -> ConvertedModel:
     """Write the files of ``runtime`` into ``folder`` and run them by ``prove``, as the ONNX file was.
 
-    Raises `FednasError` as `runtime_files_from_onnx`, or if the runtime cannot run what it converted.
+    Raises `FednasError` as `runtime_files_from_onnx`, or if the runtime cannot run what it converted; then none of its
+    files is left.
     """
-    written = runtime_files_from_onnx(runtime, precision, onnx_files, folder)
-    with runner_for(runtime, written.paths[0], image_shape) as runner:
-        evidence = prove(runner)
-        computed = dict(runner.computed) if isinstance(runner, OpenVinoRunner) else {}
+    with nothing_left_if_it_fails(folder):
+        written = runtime_files_from_onnx(runtime, precision, onnx_files, folder)
+        with runner_for(runtime, written.paths[0], image_shape) as runner:
+            evidence = prove(runner)
+            computed = dict(runner.computed)
     files = tuple(path.name for path in written.paths)
     return ConvertedModel(runtime=runtime, files=files, evidence=evidence, computed=computed)
+
+
+@contextmanager
+def nothing_left_if_it_fails(folder: Path) -> Iterator[None]:
+    """Remove the files that the block wrote into ``folder`` if it raises `FednasError`."""
+    before = set(folder.iterdir())
+    try:
+        yield
+    except FednasError:
+        for path in set(folder.iterdir()) - before:
+            path.unlink()
+        raise
 
 
 def why_not_run(runtime: str) -> str:

@@ -11,7 +11,7 @@ from fednas.export.board_record import BoardRecord
 from fednas.export.build import Build
 from fednas.export.calibration import Calibration
 from fednas.export.census import Census, KeptLayer, census_of
-from fednas.export.converted_model import ConvertedModel
+from fednas.export.converted_model import ConvertedModel, FailedArtefact
 from fednas.export.engine_record import EngineLatency, EngineRecord
 from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.mixed_int8 import MixedInt8
@@ -217,6 +217,8 @@ class Model(Record, frozen=True, kw_only=True):
     """The TensorRT engine that was built and proven where the folder was written; null: none was."""
     converted: tuple[ConvertedModel, ...] = ()
     """The same network in the own files of other runtimes."""
+    failed: tuple[FailedArtefact, ...] = ()
+    """The engine and the runtimes' own files that were asked for and could not be made."""
     peak_activation_bytes: int | None = None
     """Largest sum of tensors alive at once for one image, weights not counted; null in folders that did not say."""
 
@@ -232,11 +234,17 @@ class Model(Record, frozen=True, kw_only=True):
         return (self.evidence, *engine, *(other.evidence for other in self.converted))
 
     @property
+    def file_reasons(self) -> tuple[str, ...]:
+        """What speaks against the ONNX file itself; empty if nothing does."""
+        return (*self.evidence.reasons, *(self.census.reasons if self.census else ()))
+
+    @property
     def reasons(self) -> tuple[str, ...]:
-        """Why this file may not be shipped as verified; empty if it may."""
+        """Why this file, with all that was made of it, may not be shipped as verified; empty if it may."""
         engine = [f"engine: {why}" for why in self.engine.reasons] if self.engine else []
         converted = [f"{', '.join(other.files)}: {why}" for other in self.converted for why in other.reasons]
-        return (*self.evidence.reasons, *(self.census.reasons if self.census else ()), *engine, *converted)
+        failed = [f"nothing could be made for {each.runtime}: {each.reason}" for each in self.failed]
+        return (*self.file_reasons, *engine, *converted, *failed)
 
     @classmethod
     def from_onnx(
@@ -253,6 +261,7 @@ class Model(Record, frozen=True, kw_only=True):
         not_measured_because: str = "",
         engine: EngineRecord | None = None,
         converted: tuple[ConvertedModel, ...] = (),
+        failed: tuple[FailedArtefact, ...] = (),
     ) -> Self:
         """The record of an exported file, with its census."""
         return cls(
@@ -272,6 +281,7 @@ class Model(Record, frozen=True, kw_only=True):
             not_measured_because=not_measured_because,
             engine=engine,
             converted=converted,
+            failed=failed,
             peak_activation_bytes=peak_activation_bytes(load_checked_model(onnx_file.path)),
         )
 

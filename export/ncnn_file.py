@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ INPUT, OUTPUT = "in0", "out0"
 PARAM_SUFFIX, WEIGHTS_SUFFIX = ".ncnn.param", ".ncnn.bin"
 _HALF_OPTIONS = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic")
 _BFLOAT_OPTIONS = ("use_bf16_storage", "use_bf16_packed")
+COMPUTING_LAYERS = ("Convolution", "ConvolutionDepthWise", "InnerProduct", "Gemm", "MatMul")
+"""ncnn's names of the layers that multiply."""
 _MAGIC = "7767517"
 _TIMEOUT_S = 600
 
@@ -95,7 +98,7 @@ def loaded_net(param: Path, *, threads: int, half: bool = False) -> Any:
             fp16 nor bf16 is used, whatever the weights are stored in.
 
     Raises:
-        FednasError: ncnn is not installed, or cannot read the files.
+        FednasError: ncnn is not installed, cannot read the files, or does not do as it was asked.
     """
     ncnn = import_ncnn()
     weights = param.with_suffix(".bin")
@@ -117,7 +120,44 @@ def loaded_net(param: Path, *, threads: int, half: bool = False) -> Any:
         raise FednasError(f"ncnn cannot load {param}", hint="convert it again with the ncnn that is installed")
     if (list(net.input_names()), list(net.output_names())) != ([INPUT], [OUTPUT]):
         raise FednasError(f"{param} has not the one input {INPUT} and the one output {OUTPUT}")
+    _require_as_asked(net, threads, half)
     return net
+
+
+def computed_precisions(net: Any, image: Any) -> dict[str, int]:
+    """Layers that multiply, counted by the type in which their result lies in memory (``f32``, or ``16 bits``).
+
+    ncnn does not say what a layer computes in, but half precision never goes with results of 32 bits. ``image`` is
+    one of `as_mat`.
+    """
+    extractor = net.create_extractor()
+    extractor.set_light_mode(False)  # keeps each layer's result, so that the network runs once
+    extractor.input(INPUT, image)
+    found = Counter[str]()
+    for layer in net.layers():
+        if layer.type in COMPUTING_LAYERS:
+            code, result = extractor.extract(layer.tops[0], 1)  # 1: as it lies in memory
+            if code != 0:
+                raise FednasError(f"ncnn failed in layer {layer.name} (code {code})")
+            found["f32" if result.elembits() == 32 else f"{result.elembits()} bits"] += 1
+    return dict(sorted(found.items()))
+
+
+def _require_as_asked(net: Any, threads: int, half: bool) -> None:
+    """ncnn changes options that the machine cannot serve, without a word."""
+    wanted = {"use_vulkan_compute": False, "num_threads": threads}
+    wanted |= dict.fromkeys(_BFLOAT_OPTIONS, False)
+    if not half:
+        # Where half precision is allowed, a processor without it may well say no.
+        wanted |= dict.fromkeys(_HALF_OPTIONS, False)
+    found = {option: getattr(net.opt, option) for option in wanted}
+    wrong = [
+        f"{option} is {found[option]}, not {wanted[option]}" for option in wanted if found[option] != wanted[option]
+    ]
+    if net.vulkan_device() is not None:
+        wrong.append("it runs on a Vulkan device")
+    if wrong:
+        raise FednasError(f"ncnn does not run as asked: {'; '.join(wrong)}", hint="use another version of ncnn")
 
 
 def as_mat(image: "NDArray[np.float32]") -> Any:

@@ -144,6 +144,9 @@ def _require_as_asked(compiled: Any, threads: int) -> None:
         raise FednasError(
             f"OpenVINO takes {found} threads although {threads} were asked for", hint="ask for as many as it takes"
         )
+    hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if hint != "f32":
+        raise FednasError(f"OpenVINO may compute in {hint} although f32 was asked for")
     rounded = {"bf16", "f16"} & set(computed_precisions(compiled))
     if rounded:
         raise FednasError(f"OpenVINO computes in {', '.join(sorted(rounded))} although fp32 was asked for")

@@ -21,7 +21,7 @@ from fednas.export.report_comparisons import (
 from fednas.export.report_page import html_of
 from fednas.export.report_pictures import budget_bars, show_value
 from fednas.export.report_precisions import mixed_section, precisions_section
-from fednas.export.report_runtimes import runtimes_section
+from fednas.export.report_runtimes import failures_section, runtimes_section
 from fednas.export.usage import usage_sections
 from fednas.profiles import LOCAL
 
@@ -125,6 +125,7 @@ def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing:
         precisions_section(models, files) if len(models) > 1 else None,
         mixed_section(models),
         runtimes_section(models),
+        failures_section(models),
         Section("Not verified", (Bullets(report.not_verified or (NOTHING_LEFT,)),)),
         *usage_sections(shipment, models, preprocessing),
         _files(files),
@@ -257,7 +258,7 @@ def _evidence(models: Sequence[Model], shipment: Shipment) -> Section:
                 "not checked" if evidence.drop is None else str(evidence.drop),
                 f"{error} (allowed {parity.tolerance.max_relative_error:g})",
                 f"{parity.top1_agreement:.2%}",
-                "passed" if not model.reasons else "FAILED",
+                "passed" if not model.file_reasons else "FAILED",
             )
         )
     heads = (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fednas.export.manifest import Model
-from fednas.export.report_blocks import Paragraph, Section, Table
+from fednas.export.report_blocks import Bullets, Paragraph, Section, Table
 
 
 def runtimes_section(models: Sequence[Model]) -> Section | None:
@@ -29,8 +29,18 @@ def runtimes_section(models: Sequence[Model]) -> Section | None:
         return None
     text = (
         "The same networks in the runtimes' own files, converted from the ONNX files above and held against the source "
-        "network on the same images. On a processor with half-precision arithmetic ncnn may compute files with halved "
-        "weights in half precision; here they were computed in fp32."
+        "network on the same images. What layers are computed in was read back from the runtime: OpenVINO says it; of "
+        "ncnn it is how results lie in memory. On a processor with half-precision arithmetic ncnn may compute files "
+        "with halved weights in half precision; here they were computed in fp32."
     )
     heads = ("Files", "Ran on", "Layers computed", "Accuracy", "Largest logit error", "Same class", "Verdict")
     return Section("Other runtimes", (Paragraph(text), Table(heads, tuple(rows))))
+
+
+def failures_section(models: Sequence[Model]) -> Section | None:
+    """What was asked for and could not be made; None if all was."""
+    lines = tuple(f"{each.runtime}, of `{model.file}`: {each.reason}" for model in models for each in model.failed)
+    if not lines:
+        return None
+    text = "This was asked for and could not be made. None of it is in the folder; all other files are."
+    return Section("Could not be made", (Paragraph(text), Bullets(lines)))

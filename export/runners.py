@@ -1,6 +1,7 @@
 """Running an exported model, whatever runtime it is for, behind one small interface."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +30,8 @@ class Runner(ABC):
         self.classes = 0
         self.input_type = "float32"
         """What `infer` takes, ``float32`` or ``uint8``; known once entered."""
+        self.computed: Mapping[str, int] = {}
+        """Layers that multiply, counted by the type that they compute in; empty where the runtime does not say."""
         self._open = False
 
     def __enter__(self) -> Self:
@@ -118,11 +121,18 @@ class OrtRunner(Runner):
             )
         facts = read_onnx_file(self.path)
         self._session = self._new_session()
+        self._require_as_asked()
+        self.input_type = "uint8" if facts.input_type == "uint8" else "float32"
+        return facts.image_shape, facts.classes
+
+    def _require_as_asked(self) -> None:
+        # Every session lists the processor last, also one that may not use it.
         used = self._session.get_providers()
         if used[0] != self._provider:
             raise FednasError(f"onnxruntime fell back to {used[0]} although {self._provider} was asked for")
-        self.input_type = "uint8" if facts.input_type == "uint8" else "float32"
-        return facts.image_shape, facts.classes
+        threads = self._session.get_session_options().intra_op_num_threads
+        if threads != self._threads:
+            raise FednasError(f"onnxruntime takes {threads} threads although {self._threads} were asked for")
 
     def _new_session(self) -> Any:
         import onnxruntime

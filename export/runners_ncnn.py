@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fednas.common import FednasError
-from fednas.export.ncnn_file import as_mat, loaded_net, ncnn_version, run_net
+from fednas.export.ncnn_file import as_mat, computed_precisions, loaded_net, ncnn_version, run_net
 from fednas.export.runners import Runner
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class NcnnRunner(Runner):
         self._net = loaded_net(self.path, threads=self._threads)
         black = np.zeros(self._image_shape, np.float32)
         logits = np.array(run_net(self._net, as_mat(black)))
+        self.computed = computed_precisions(self._net, as_mat(black))
+        if set(self.computed) != {"f32"}:
+            kinds = ", ".join(self.computed) or "no layer that multiplies"
+            raise FednasError(f"ncnn computes {self.path} in {kinds} although fp32 was asked for")
         if logits.ndim != 1:
             raise FednasError(f"model {self.path} gives {logits.shape} for an image, not logits")
         return self._image_shape, len(logits)

@@ -1,6 +1,5 @@
 """OpenVINO behind the `Runner` interface."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +26,9 @@ class OpenVinoRunner(Runner):
         """Runtime, version and device."""
         return f"openvino {openvino_version()} CPU"
 
-    @property
-    def computed(self) -> Mapping[str, int]:
-        """Layers that multiply, counted by the type that they compute in; once entered."""
-        return computed_precisions(self._compiled)
-
     def _load(self) -> tuple[tuple[int, int, int], int]:
         self._compiled = compiled_on_cpu(self.path, threads=self._threads)
+        self.computed = computed_precisions(self._compiled)
         self._request = self._compiled.create_infer_request()
         self.input_type = "uint8" if self._compiled.input(0).get_element_type().to_dtype() == "uint8" else "float32"
         if len(self._compiled.inputs) != 1 or len(self._compiled.outputs) != 1:

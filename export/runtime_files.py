@@ -1,5 +1,6 @@
 """A network in a runtime's own files, beside the ONNX file that it was converted from."""
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,17 @@ def require_runtime_takes(runtime: str, precision: str) -> None:
         raise FednasError(
             f"{runtime} cannot take our {precision} files; it takes {takes}",
             hint="leave the precision out of --precision, or choose another --runtime",
+        )
+
+
+def require_runtime_installed(runtime: str) -> None:
+    """Raise `FednasError` that names the pip command if what converts for ``runtime``, or runs it, is not here."""
+    needed = ("ncnn", "pnnx") if runtime == "ncnn" else (runtime,)
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise FednasError(
+            f"files for {runtime} need {' and '.join(missing)}, not installed here",
+            hint=f"pip install 'fednas-export[{runtime}]'",
         )
 
 

@@ -97,6 +97,15 @@ class TestOrtRunner(RunnerContract):
         ):
             pass
 
+    def test_other_threads_than_asked_for_are_an_error(self, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        session = OrtRunner(model_path, threads=2)._new_session()
+        monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_args, **_options: session)
+        with (
+            pytest.raises(FednasError, match="takes 2 threads although 1 were asked for"),
+            OrtRunner(model_path, threads=1),
+        ):
+            pass
+
     def test_a_silent_fallback_is_an_error(self, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # What ONNX Runtime does when a provider is installed but cannot start: it says so in a log and goes on.
         providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]

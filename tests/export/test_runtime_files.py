@@ -5,7 +5,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -25,12 +26,14 @@ from fednas.export import (
     choose_calibration_images,
     fp16_from_onnx,
     int8_from_onnx,
+    ncnn_file,
     onnx_from_module,
     runner_for,
     runtime_files_from_onnx,
     tolerance_for,
     verify_artefact,
 )
+from fednas.export.ncnn_file import import_ncnn
 from fednas.export.openvino_file import import_openvino
 
 IMAGE = (1, 8, 8)
@@ -117,9 +120,88 @@ class TestOpenVino(ConvertedContract):
         ):
             pass
 
+    def test_leave_to_compute_in_fewer_bits_is_an_error(
+        self, converted: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        openvino = import_openvino()
+        found = openvino.CompiledModel.get_property
+
+        def rounded(self: object, name: str) -> object:
+            return openvino.Type.bf16 if name == "INFERENCE_PRECISION_HINT" else found(self, name)
+
+        monkeypatch.setattr(openvino.CompiledModel, "get_property", rounded)
+        with (
+            pytest.raises(FednasError, match="may compute in bf16 although f32 was asked for"),
+            OpenVinoRunner(converted["openvino fp32"]),
+        ):
+            pass
+
+
+class NetWithItsOwnMind:
+    """An ``ncnn.Net`` that sets one of its options back when the network is loaded, as ncnn does without a GPU."""
+
+    def __init__(self, option: str, value: object) -> None:
+        self.net = import_ncnn().Net()
+        self._option, self._value = option, value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.net, name)
+
+    def load_model(self, path: str) -> int:
+        code = int(self.net.load_model(path))
+        setattr(self.net.opt, self._option, self._value)
+        return code
+
+
+class NetInBfloat(NetWithItsOwnMind):
+    """The same, before its layers are made."""
+
+    def load_param(self, path: str) -> int:
+        setattr(self.net.opt, self._option, self._value)
+        return int(self.net.load_param(path))
+
 
 class TestNcnn(ConvertedContract):
     runtime = "ncnn"
+
+    def test_says_in_what_precision_the_layers_are_computed(self, converted: dict[str, Path]) -> None:
+        # Seven convolutions in the blocks' main paths, two in projections, and the head; also of halved weights.
+        for precision in ("fp32", "fp16"):
+            with NcnnRunner(converted[f"ncnn {precision}"], image_shape=IMAGE) as runner:
+                assert runner.computed == {"f32": 10}
+
+    @pytest.mark.parametrize(
+        ("option", "value", "complaint"),
+        [
+            ("use_vulkan_compute", True, "use_vulkan_compute is True, not False"),
+            ("use_fp16_arithmetic", True, "use_fp16_arithmetic is True, not False"),
+            ("use_bf16_storage", True, "use_bf16_storage is True, not False"),
+            ("num_threads", 7, "num_threads is 7, not 1"),
+        ],
+    )
+    def test_options_that_it_changed_are_an_error(
+        self, option: str, value: object, complaint: str, converted: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stand_in = SimpleNamespace(Net=lambda: NetWithItsOwnMind(option, value), Mat=import_ncnn().Mat)
+        monkeypatch.setattr(ncnn_file, "import_ncnn", lambda: stand_in)
+        with (
+            pytest.raises(FednasError, match=f"ncnn does not run as asked: {complaint}"),
+            NcnnRunner(converted["ncnn fp32"], image_shape=IMAGE),
+        ):
+            pass
+
+    def test_results_in_fewer_bits_are_an_error(
+        self, converted: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # On a processor that stores bf16, a network loaded so says nothing of it but in its memory.
+        monkeypatch.setattr(ncnn_file, "_require_as_asked", lambda *_: None)
+        stand_in = SimpleNamespace(Net=lambda: NetInBfloat("use_bf16_storage", True), Mat=import_ncnn().Mat)
+        monkeypatch.setattr(ncnn_file, "import_ncnn", lambda: stand_in)
+        with (
+            pytest.raises(FednasError, match="16 bits although fp32 was asked for"),
+            NcnnRunner(converted["ncnn fp32"], image_shape=IMAGE),
+        ):
+            pass
 
     def make_runner(self, path: Path) -> Runner:
         return NcnnRunner(path, image_shape=IMAGE)

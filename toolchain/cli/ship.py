@@ -266,6 +266,7 @@ def _model_rows(model: "Model", manifest: "Manifest") -> list[tuple[str, str]]:
         verdict = "" if drop.limit is None else f"; at most {100 * drop.limit:g}: {drop.verdict}"
         rows.append((f"{model.precision} accuracy drop", f"{drop}{verdict}"))
     rows += [_converted_row(model, converted) for converted in model.converted]
+    rows += [(f"{model.precision} {each.runtime}", f"FAILED, not shipped: {each.reason}") for each in model.failed]
     if model.kept_fp32:
         rows.append((f"{model.precision} kept in fp32", f"{len(model.kept_fp32)} layers that could overflow"))
     if model.mixed is not None:

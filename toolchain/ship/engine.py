@@ -16,6 +16,7 @@ from fednas.export import (
     TensorRTRunner,
     engine_from_onnx,
     layer_faults,
+    nothing_left_if_it_fails,
     tensorrt_status,
 )
 from fednas.profiles import DeviceProfile
@@ -50,7 +51,7 @@ def engine_here(
         What was found out about the engine, if one was built, and what the report must say.
 
     Raises:
-        FednasError: TensorRT is here but could not build or run the engine.
+        FednasError: TensorRT is here but could not build or run the engine; then none is left.
     """
     if profile.tensorrt is None or not tensorrt_status().can_build:
         return None, ()
@@ -60,12 +61,13 @@ def engine_here(
         return None, (why,)
     plan = model_file.with_suffix(".plan")
     start = time.perf_counter()
-    built = engine_from_onnx(model_file, plan, replace(options or EngineOptions(), precision=precision))
-    build_seconds = time.perf_counter() - start
-    with TensorRTRunner(plan) as runner:
-        evidence = proof(runner)
-        samples = runner.time_ms(seconds=seconds)
-        layers = runner.layers()
+    with nothing_left_if_it_fails(model_file.parent):
+        built = engine_from_onnx(model_file, plan, replace(options or EngineOptions(), precision=precision))
+        build_seconds = time.perf_counter() - start
+        with TensorRTRunner(plan) as runner:
+            evidence = proof(runner)
+            samples = runner.time_ms(seconds=seconds)
+            layers = runner.layers()
     record = EngineRecord(
         model=model_file.name,
         precision=precision,

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fednas.common import FednasError
 from fednas.export import (
     ArtefactEvidence,
     EngineOptions,
+    EngineRecord,
+    FailedArtefact,
     Model,
     OrtRunner,
     Precision,
@@ -86,9 +89,8 @@ def prove(
     with OrtRunner(onnx_file.path) as runner:
         logits = runner.infer_all(proof.inputs)
         evidence = proof.of_logits(runner.name, logits, precision)
-    engine, remarks = engine_here(
-        onnx_file.path, profile, precision, lambda runner: proof.of_runner(runner, precision), options=options
-    )
+    engine, remarks, failed = _engine(artefact, proof, profile, options)
+    converted, refused = converted_models(artefact, runtimes, proof)
     reading = reading or measure_here(onnx_file, profile, space)
     model = Model.from_onnx(
         onnx_file,
@@ -101,6 +103,21 @@ def prove(
         engine=engine,
         measured=reading.measured,
         not_measured_because=reading.why_not,
-        converted=converted_models(artefact, runtimes, proof),
+        converted=converted,
+        failed=(*failed, *refused),
     )
     return Proven(model, onnx_file.size_bytes, reading, (*artefact.remarks, *remarks), logits)
+
+
+def _engine(
+    artefact: Artefact, proof: Proof, profile: DeviceProfile, options: EngineOptions | None
+) -> tuple[EngineRecord | None, tuple[str, ...], tuple[FailedArtefact, ...]]:
+    """The engine if one is built here, what the report must say, and the failure if the build failed."""
+    path, precision = artefact.onnx_file.path, artefact.precision
+    try:
+        engine, remarks = engine_here(
+            path, profile, precision, lambda runner: proof.of_runner(runner, precision), options=options
+        )
+    except FednasError as err:
+        return None, (), (FailedArtefact.of("tensorrt", err),)
+    return engine, remarks, ()

@@ -7,10 +7,13 @@ from fednas.common import FednasError
 from fednas.export import (
     RUNTIME_PRECISIONS,
     ConvertedModel,
+    FailedArtefact,
     InputType,
+    Model,
     Precision,
     convert_and_prove,
     model_file_name,
+    require_runtime_installed,
     require_runtime_takes,
 )
 from fednas.profiles import DeviceProfile
@@ -29,7 +32,7 @@ def runtimes_of(profile: DeviceProfile, asked: Sequence[str]) -> tuple[str, ...]
 def require_runtimes(
     asked: Sequence[str], devices: Sequence[DeviceProfile], precisions: Sequence[Precision], input_type: InputType
 ) -> None:
-    """Raise `FednasError` where a runtime cannot serve a device, or cannot take what is to be shipped."""
+    """Raise `FednasError` where a runtime is not here, cannot serve a device, or cannot take what is to be shipped."""
     for device in devices:
         for runtime in runtimes_of(device, asked):
             for precision in precisions:
@@ -44,21 +47,43 @@ def require_runtimes(
                     f"ncnn cannot take files that read {input_type}",
                     hint="leave out --input, and normalise as preprocessing.json says",
                 )
+            require_runtime_installed(runtime)
 
 
-def converted_models(artefact: Artefact, runtimes: Sequence[str], proof: "Proof") -> tuple[ConvertedModel, ...]:
-    """Write the files of each runtime beside the ONNX file and hold them against the same source."""
+def converted_models(
+    artefact: Artefact, runtimes: Sequence[str], proof: "Proof"
+) -> tuple[tuple[ConvertedModel, ...], tuple[FailedArtefact, ...]]:
+    """Write the files of each runtime beside the ONNX file and hold them against the same source.
+
+    A runtime that refuses the network is a failure to report; the others go on.
+    """
     path = artefact.onnx_file.path
     onnx_files = {artefact.precision: path, "fp32": path.with_name(model_file_name("fp32"))}
     image_shape, precision = artefact.onnx_file.image_shape, artefact.precision
-    return tuple(
-        convert_and_prove(
-            runtime,
-            precision,
-            onnx_files,
-            path.parent,
-            image_shape,
-            lambda runner: proof.of_runner(runner, precision),
+    made, failed = [], []
+    for runtime in runtimes:
+        try:
+            made.append(
+                convert_and_prove(
+                    runtime,
+                    precision,
+                    onnx_files,
+                    path.parent,
+                    image_shape,
+                    lambda runner: proof.of_runner(runner, precision),
+                )
+            )
+        except FednasError as err:
+            failed.append(FailedArtefact.of(runtime, err))
+    return tuple(made), tuple(failed)
+
+
+def require_something_made(models: Sequence[Model]) -> None:
+    """Raise `FednasError` if something failed and nothing came of any runtime, its engine or its own files."""
+    failed = [each for model in models for each in model.failed]
+    if failed and not any(model.engine or model.converted for model in models):
+        first = failed[0]
+        raise FednasError(
+            f"nothing could be made for {first.runtime}, and no other runtime was asked for: {first.reason}",
+            hint="nothing was written; mend what it says, or export without this runtime",
         )
-        for runtime in runtimes
-    )

@@ -30,7 +30,7 @@ from fednas.toolchain.ship.near_budget import frontier_near
 from fednas.toolchain.ship.precisions import Artefact, all_artefacts, stored_precision
 from fednas.toolchain.ship.proving import Proof, Proven, prove
 from fednas.toolchain.ship.readings import budget_records, latency_record, outside_of_prediction
-from fednas.toolchain.ship.runtimes import runtimes_of
+from fednas.toolchain.ship.runtimes import require_something_made, runtimes_of
 from fednas.toolchain.ship.source import Source
 from fednas.toolchain.ship.speed import Speed
 
@@ -153,6 +153,8 @@ def _all_proven(
             artefact, proof, profile, source.space, reading=read_already, runtimes=runtimes, options=job.engine
         )
         proven.append(found)
+    if len(job.devices) == 1:
+        require_something_made([each.model for each in proven])
     return proven
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from fednas.common import FednasError
 from fednas.export import (
     ArtefactEvidence,
     EngineFile,
@@ -156,6 +157,65 @@ def test_an_engine_whose_layers_say_nothing_is_said(monkeypatch: pytest.MonkeyPa
     assert ship_there(monkeypatch, tmp_path, "--max-macs", "1M")[0] == 0
     report = (tmp_path / "jetson" / "report.md").read_text()
     assert "model.fp32.plan: TensorRT does not say in which precision its layers run." in report
+
+
+def failing_builds(monkeypatch: pytest.MonkeyPatch, *precisions: str) -> None:
+    """TensorRT refuses files of these precisions, after it has written something."""
+    works = ship_engine.engine_from_onnx
+
+    def build(model: Path, plan: Path, options: EngineOptions) -> EngineFile:
+        if options.precision in precisions:
+            plan.write_bytes(b"half an engine")
+            raise FednasError("TensorRT built no engine: out of workspace\nin layer conv", hint="more workspace")
+        return works(model, plan, options)
+
+    monkeypatch.setattr(ship_engine, "engine_from_onnx", build)
+
+
+def ship_with_failures(monkeypatch: pytest.MonkeyPatch, out: Path, failing: str, *arguments: str) -> Result:
+    machine(monkeypatch, tensorrt=True, capability="8.7")
+    monkeypatch.setattr(ship_engine, "TensorRTRunner", EngineOfTheFile)
+    failing_builds(monkeypatch, *failing.split(","))
+    done = CliRunner().invoke(app, ["--max-macs", "1M", "--out", str(out), *arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.output
+    return done
+
+
+def test_an_engine_that_cannot_be_built_leaves_the_rest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = ship_with_failures(monkeypatch, tmp_path, "fp16", "--device", "jetson", "--precision", "fp32,fp16")
+    assert done.exit_code == 4
+    assert "FAILED, not shipped: TensorRT built no engine: out of workspace in layer" in " ".join(done.stdout.split())
+    folder = tmp_path / "jetson"
+    manifest = read_manifest(folder)
+    fp32, fp16 = manifest.models
+    assert (fp32.engine is not None, fp32.failed) == (True, ())
+    assert (fp16.engine, fp16.evidence.passed, fp16.failed[0].runtime) == (None, True, "tensorrt")
+    assert manifest.status == "rejected"
+    assert manifest.reasons == (
+        "model.fp16.onnx: nothing could be made for tensorrt: TensorRT built no engine: out of workspace in layer conv",
+    )
+    assert not (folder / "model.fp16.plan").exists()
+    report = (folder / "report.md").read_text()
+    assert "- tensorrt, of `model.fp16.onnx`: TensorRT built no engine" in report.partition("## Could not be made")[2]
+    assert report.count("| passed |") >= 2, "the ONNX files are not blamed for it"
+    assert [check.name for check in verify_folder(folder).checks if not check.passed] == ["status"]
+
+
+def test_where_nothing_else_was_asked_for_the_run_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = ship_with_failures(monkeypatch, tmp_path / "out", "fp32", "--device", "jetson")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "fednas-export: nothing could be made for tensorrt, and no other runtime was asked for: TensorRT built"
+    )
+    assert not list(tmp_path.glob("**/*"))
+
+
+def test_other_devices_are_shipped_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = ship_with_failures(monkeypatch, tmp_path, "fp32", "--device", "jetson", "--device", "raspberry-pi-5")
+    assert done.exit_code == 4
+    assert read_manifest(tmp_path / "jetson").status == "rejected"
+    assert read_manifest(tmp_path / "raspberry-pi-5").status == "verified"
+    assert "1 verified, 1 rejected" in (tmp_path / "index.md").read_text()
 
 
 @pytest.mark.parametrize("batches", ["1,2", "1,b,3", "4,2,8", "0,1,1", "-1,1,1"])

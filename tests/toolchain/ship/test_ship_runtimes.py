@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from fednas.common import ExitCode, FednasError
-from fednas.export import Manifest, read_manifest, verify_folder
+from fednas.export import Manifest, ncnn_file, read_manifest, verify_folder
 from fednas.profiles import find_profile
 from fednas.toolchain.search.request import Budgets
 from fednas.toolchain.ship import ShipJob, ship
@@ -78,7 +78,8 @@ def test_files_of_both_are_shipped_with_the_evidence_that_the_onnx_file_has(fold
         assert not other.reasons
     openvino, ncnn = model.converted
     assert set(openvino.computed) == {"f32"}
-    assert ncnn.computed == {}
+    # OpenVINO fuses what ncnn does not: nothing that multiplies.
+    assert ncnn.computed == openvino.computed
 
 
 def test_the_report_has_a_section_on_them(folder: Path) -> None:
@@ -149,6 +150,45 @@ def test_a_devices_own_runtime_is_served_unasked(tmp_path: Path) -> None:
         "fp16 ncnn": ("model.fp16.ncnn.param", "model.fp16.ncnn.bin"),
     }
     assert verify_folder(shipped.folder).passed
+
+
+def test_a_conversion_that_fails_leaves_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ncnn_file, "_pnnx", lambda: "/bin/false")
+    (shipped,) = ship(job(tmp_path / "out", runtimes=("openvino", "ncnn")))
+    assert shipped.exit_code is ExitCode.VERIFICATION_FAILED
+    assert converted(shipped.manifest) == {"fp32 openvino": ("model.fp32.xml", "model.fp32.bin")}
+    (failed,) = shipped.manifest.models[0].failed
+    assert (failed.runtime, failed.reason[:33]) == ("ncnn", "pnnx could not convert the model ")
+    assert not list(shipped.folder.glob("*ncnn*"))
+    assert "ncnn, of `model.fp32.onnx`: pnnx could not" in (shipped.folder / "report.md").read_text()
+    assert [check.name for check in verify_folder(shipped.folder).checks if not check.passed] == ["status"]
+
+
+def test_files_that_cannot_be_run_do_not_ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise FednasError("ncnn does not run as asked: it runs on a Vulkan device")
+
+    monkeypatch.setattr(ncnn_file, "_require_as_asked", refuse)
+    (shipped,) = ship(job(tmp_path / "out", runtimes=("openvino", "ncnn")))
+    assert [each.runtime for each in shipped.manifest.models[0].failed] == ["ncnn"]
+    assert not list(shipped.folder.glob("*ncnn*"))
+
+
+def test_where_no_other_runtime_was_asked_for_the_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ncnn_file, "_pnnx", lambda: "/bin/false")
+    with pytest.raises(FednasError, match="nothing could be made for ncnn, and no other runtime was asked for: pnnx"):
+        ship(job(tmp_path / "out", runtimes=("ncnn",)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_runtime_that_is_not_installed_is_said_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pnnx" else found(name))
+    complaint = r"files for ncnn need pnnx, not installed here; pip install 'fednas-export\[ncnn\]'"
+    with pytest.raises(FednasError, match=complaint):
+        job(tmp_path / "out", runtimes=("ncnn",))
 
 
 @pytest.mark.parametrize(
