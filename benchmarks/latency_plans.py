@@ -206,7 +206,8 @@ def run_recipe(space: SearchSpace, budgets_s: Sequence[float], held_out: int, wo
     """The published predictor, given the first so many seconds of one session; as published, and trained for longer."""
     networks = held_out_architectures(space, held_out)
     plan = Plan("truth", blocks_of(space, largest_architecture(space)), (), (), tuple(networks), ())
-    recipe = Recipe(space, max(budgets_s), LEAST_ROUNDS * len(groups_of(plan.candidates)))
+    rounds = math.ceil(LEAST_ROUNDS / plan.passes) * len(groups_of(plan.candidates, plan.passes))
+    recipe = Recipe(space, max(budgets_s), rounds)
     start = time.perf_counter()
     collected = collect_here(job_of(plan, 0.1), progress=recipe)
     wall_s = time.perf_counter() - start

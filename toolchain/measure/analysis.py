@@ -20,6 +20,7 @@ from fednas.toolchain.measure.drift import REFERENCE
 from fednas.toolchain.measure.fits import FITS, Fitted
 from fednas.toolchain.measure.job import Collected
 from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.kit.board.halves import halves_ratio
 from fednas.toolchain.measure.levels import correct, levels_of, outliers
 from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.unfit import interrupted_share, launch_bound, remarks_on
@@ -47,9 +48,9 @@ class Analysis:
 
     @property
     def repeatability(self) -> float:
-        """Mean difference between even and odd readings of the held-out networks."""
+        """Mean difference between two measurements of the held-out networks: two passes, or even and odd readings."""
         held_out = [self._networks[specs] for specs in self.collected.job.plan.held_out]
-        return sum(abs(level.even_over_odd - 1) for level in held_out) / len(held_out)
+        return sum(abs(level.first_over_second - 1) for level in held_out) / len(held_out)
 
     @property
     def drift(self) -> tuple[float, float]:
@@ -61,11 +62,8 @@ class Analysis:
 
     @property
     def halves(self) -> float:
-        """How slow the machine was in the second half of the session, over the first."""
-        import numpy as np
-
-        first, second = np.array_split(self._corrected.slowness, 2)
-        return float(np.median(second) / np.median(first))
+        """How slow the machine was in the second half of the session, over the first; as a kit's script has it."""
+        return halves_ratio(self.collected.readings) or 1.0
 
     def _reference_ms(self) -> "np.ndarray[Any, Any]":
         import numpy as np

@@ -33,8 +33,8 @@ class Level:
     samples: int
     spread: float
     """Standard error of the median, as a share of it."""
-    even_over_odd: float
-    """Median of its even readings over that of its odd ones."""
+    first_over_second: float
+    """Its median in one half of the passes over that in the other; of even over odd readings if it had one pass."""
 
 
 def correct(readings: Sequence[Reading], candidates: int) -> Corrected:
@@ -55,14 +55,14 @@ def levels_of(corrected: Corrected, candidates: int) -> list[Level]:
     p10, median, p90 = quantiles_by(candidate, latency_ms, (0.1, 0.5, 0.9))
     samples = np.bincount(candidate)
     spread = _standard_error(_mad(candidate, latency_ms, median), samples) / median
-    odd = ranks_within(candidate) % 2 == 1
-    even, odd = (medians_by(candidate[half], latency_ms[half], groups=candidates) for half in (~odd, odd))
-    rows = np.column_stack([median, p10, p90, spread, even / odd]).tolist()
+    again = _measured_again(corrected.group, candidate)
+    first, second = (medians_by(candidate[half], latency_ms[half], groups=candidates) for half in (~again, again))
+    rows = np.column_stack([median, p10, p90, spread, first / second]).tolist()
     return [_level(row, int(count)) for row, count in zip(rows[:candidates], samples, strict=True)]
 
 
 def _level(row: Sequence[float], samples: int) -> Level:
-    median_ms, p10_ms, p90_ms, spread, even_over_odd = row
+    median_ms, p10_ms, p90_ms, spread, first_over_second = row
     claimed = samples >= readings_needed(TAIL)
     return Level(
         median_ms=median_ms,
@@ -70,8 +70,24 @@ def _level(row: Sequence[float], samples: int) -> Level:
         p90_ms=p90_ms if claimed else None,
         samples=samples,
         spread=spread,
-        even_over_odd=even_over_odd,
+        first_over_second=first_over_second,
     )
+
+
+def _measured_again(group: "Array", candidate: "Array") -> "Array":
+    """Which of two halves each reading belongs to, for a test and retest of its candidate.
+
+    Every other pass, since a network loaded anew is up to some per cent faster or slower; of a candidate that was
+    loaded once, every other reading.
+    """
+    import numpy as np
+
+    cells, cell = np.unique(candidate * (group.max() + 1) + group, return_inverse=True)
+    owner = cells // (group.max() + 1)
+    by_pass = ranks_within(owner)[cell] % 2 == 1
+    loaded_again = np.bincount(owner)[candidate] > 1
+    halves: Array = np.where(loaded_again, by_pass, ranks_within(candidate) % 2 == 1)
+    return halves
 
 
 def outliers(corrected: Corrected) -> int:

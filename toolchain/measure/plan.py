@@ -29,6 +29,9 @@ CHOSEN_SHARE = 0.75
 """Of the seconds; the rest goes to the reference, which is read in every round of every group."""
 MACS_PER_MS = 30e6
 """Of a common core: before anything is measured, the best guess at how long a reading takes."""
+FEWEST_PASSES, MOST_PASSES, SECONDS_PER_PASS = 2, 5, 60.0
+"""A network loaded anew, in other company, is up to some per cent faster or slower: twice at least, and more often
+where the readings of a pass take longer than loading does."""
 CALLS = 2
 """For each reading: one to warm the caches, one that counts."""
 Specs = tuple[BlockSpec, ...]
@@ -49,6 +52,8 @@ class Plan:
     """Whole networks that never touch the fit."""
     priced: tuple[BlockSpec, ...]
     """Every distinct block of the space: what the table prices."""
+    passes: int = FEWEST_PASSES
+    """How often everything is loaded and read anew, where loading is quick."""
 
     @property
     def candidates(self) -> tuple[Specs, ...]:
@@ -99,6 +104,7 @@ def _modelled_plan(name: str, space: SearchSpace, blocks: tuple[BlockSpec, ...],
         calibration=tuple(calibration),
         held_out=tuple(held_out),
         priced=distinct_blocks(space),
+        passes=max(FEWEST_PASSES, min(MOST_PASSES, int(seconds // SECONDS_PER_PASS))),
     )
 
 

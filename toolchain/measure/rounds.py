@@ -4,12 +4,14 @@ Calls follow each other without pause (a closed loop): the figures are those of 
 docs/measuring.md goes through the rules.
 """
 
+import math
+import os
 import random
 import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from fednas.toolchain.measure.candidate_file import candidate_onnx
 from fednas.toolchain.measure.clock import Standstill, checked_reading, examine_clock
@@ -29,7 +31,9 @@ LEAST_ROUNDS = 9
 WARMING_CALLS = 2
 """Before each reading of several calls, so that the model's weights lie in the cache; one call otherwise."""
 GROUP_WEIGHTS = 128_000_000
-"""Weights that are loaded at one time (four bytes each): the paper's space has 3 billion in its blocks."""
+"""Weights that are loaded at one time (four bytes each) where the memory is not known: the paper's space has 3 billion
+in its blocks."""
+LEAST_GROUP_WEIGHTS, MOST_GROUP_WEIGHTS, MEMORY_SHARE = 16_000_000, 512_000_000, 8
 PROBES = 8
 MOST_CALLS = 2**20
 ONE_CALL = 10
@@ -46,18 +50,53 @@ class ReportProgress(Protocol):
         """``done`` of ``total`` seconds."""
 
 
-def groups_of(candidates: Sequence[Specs]) -> list[list[int]]:
-    """Indices of the candidates that are measured together; the reference, candidate 0, is in every group."""
+def groups_of(
+    candidates: Sequence[Specs], passes: int = 1, seed: int = 0, most_weights: int = GROUP_WEIGHTS
+) -> list[list[int]]:
+    """Indices of the candidates that are measured together; the reference, candidate 0, is in every group.
+
+    Every pass has each candidate once. With several they are mixed anew for each, so that what one group has in
+    common, the moment and the company, is told apart from what its candidates are.
+    """
+    groups: list[list[int]] = []
+    for number in range(passes):
+        order = list(range(1, len(candidates)))
+        if passes > 1:
+            random.Random(f"{seed} pass {number}").shuffle(order)  # noqa: S311 - an order, not a secret
+        groups += _filled(candidates, order, most_weights)
+    return [[REFERENCE, *group] for group in groups]
+
+
+def _most_weights() -> int:
+    """Weights that this machine holds at one time: the more networks a group has, the better its shift is known.
+
+    By all of its memory, not by what is free: a run that goes on must find the same groups.
+    """
+    try:
+        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # no such system
+        return GROUP_WEIGHTS
+    # Four bytes each, and the runtime keeps a second copy in its own order.
+    return max(LEAST_GROUP_WEIGHTS, min(MOST_GROUP_WEIGHTS, memory_bytes // MEMORY_SHARE // 8))
+
+
+def _filled(candidates: Sequence[Specs], order: Sequence[int], most_weights: int) -> list[list[int]]:
+    """``order`` cut into groups that fit into memory."""
     groups: list[list[int]] = [[]]
     held = 0
-    for index, specs in enumerate(candidates[1:], start=1):
-        weights = sum(spec.weights for spec in specs)
-        if held + weights > GROUP_WEIGHTS and groups[-1]:
+    for index in order:
+        weights = sum(spec.weights for spec in candidates[index])
+        if held + weights > most_weights and groups[-1]:
             groups.append([])
             held = 0
         groups[-1].append(index)
         held += weights
-    return [[0, *group] for group in groups]
+    return groups
+
+
+def passes_of(job: MeasuringJob) -> int:
+    """As the plan has it; one where the runtime takes so long to build a model that it is built once."""
+    return 1 if find_runtime(job.runtime).networks_only else job.plan.passes
 
 
 def measure(
@@ -65,12 +104,15 @@ def measure(
 ) -> None:
     """Time all candidates until the job's seconds are used and each has `LEAST_ROUNDS` readings.
 
-    Candidate 0 is the reference: it is loaded once and read in every round of every group. What the journal holds
+    Candidate 0 is the reference: it is loaded once and read in every round of every group; all others are loaded
+    anew in each pass. What the journal holds
     already counts. ``watch`` is told how the machine was meanwhile, and what the reference takes of energy where a
     meter says so.
     """
     candidates = job.plan.candidates
-    groups = groups_of(candidates)
+    passes = passes_of(job)
+    groups = groups_of(candidates, passes, job.seed, _most_weights())
+    least_rounds = math.ceil(LEAST_ROUNDS / passes)
     weights = [sum(_expected_ms(candidates[index], job.batch) for index in group) for group in groups]
     finished_s = 0.0
     with _Loader(job, watch or Watch()) as loader:
@@ -80,9 +122,9 @@ def measure(
             spent_s = max((r.elapsed_s for r in old), default=0.0)
             counts = Counter(r.candidate for r in old)
             rounds = min(counts[index] for index in group)
-            if spent_s < seconds or rounds < LEAST_ROUNDS:
+            if spent_s < seconds or rounds < least_rounds:
                 with _Group(number, group, loader, journal) as loaded:
-                    loaded.measure(seconds, spent_s, rounds, finished_s, progress)
+                    loaded.measure(_Due(seconds, least_rounds), spent_s, rounds, finished_s, progress)
             finished_s += seconds
         loader.weigh()
 
@@ -164,6 +206,13 @@ class _Loader:
         return loaded
 
 
+class _Due(NamedTuple):
+    """What a group must reach."""
+
+    seconds: float
+    rounds: int
+
+
 class _Group:
     """The loaded models of one group; leaving it frees them, before the next group's are loaded."""
 
@@ -199,15 +248,15 @@ class _Group:
         self._models.clear()
 
     def measure(
-        self, seconds: float, spent_s: float, rounds: int, finished_s: float, progress: ReportProgress | None
+        self, due: _Due, spent_s: float, rounds: int, finished_s: float, progress: ReportProgress | None
     ) -> None:
-        """Rounds until this group's seconds and the least number of rounds are reached."""
+        """Rounds until what is due is reached; ``spent_s`` and ``rounds`` of it were read in earlier sittings."""
         # A resumed run takes up with another order; the order need only be random.
         rng = random.Random(f"{self._seed} {self._number} {rounds}")  # noqa: S311
         start = time.perf_counter() - spent_s
         elapsed_s = last_s = 0.0
         # Half a round too many as often as half a round too few: the sum over groups meets the job's seconds.
-        while elapsed_s + last_s / 2 < seconds - spent_s or rounds < LEAST_ROUNDS:
+        while elapsed_s + last_s / 2 < due.seconds - spent_s or rounds < due.rounds:
             rng.shuffle(self._group)
             for index in self._group:
                 self._read(index, start)
@@ -216,7 +265,7 @@ class _Group:
             now_s = time.perf_counter() - start - spent_s
             elapsed_s, last_s = now_s, now_s - elapsed_s
             if progress is not None:
-                progress(finished_s + min(spent_s + elapsed_s, seconds), self._seconds, f"round {rounds}")
+                progress(finished_s + min(spent_s + elapsed_s, due.seconds), self._seconds, f"round {rounds}")
 
     def _read(self, index: int, start: float) -> None:
         model, times = self._models[index], self._times[index]

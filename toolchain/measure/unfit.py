@@ -29,7 +29,7 @@ def remarks_on(
     """All that was wrong; empty if the machine was fit to measure.
 
     Args:
-        repeatability: mean difference between even and odd readings of the same networks.
+        repeatability: mean difference between two measurements of the same networks.
         drift: 5th and 95th percentile of the machine's slowness.
         halves: how slow the machine was in the second half of the session, over the first.
     """

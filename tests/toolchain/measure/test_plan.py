@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from fednas.common import FednasError
-from fednas.toolchain.measure.plan import CALIBRATION_NETWORKS, HELD_OUT_NETWORKS, exhaustive_plan
+from fednas.toolchain.measure.plan import CALIBRATION_NETWORKS, HELD_OUT_NETWORKS, exhaustive_plan, plan_for
 from fednas.toolchain.measure.rounds import groups_of
 from fednas.toolchain.space import (
     SearchSpace,
@@ -40,15 +40,28 @@ def test_a_space_with_too_few_networks_is_refused(tiny_space: SearchSpace) -> No
         exhaustive_plan(few)
 
 
-def test_groups_stay_within_memory_and_share_the_reference(
-    tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_groups_stay_within_memory_and_share_the_reference(tiny_space: SearchSpace) -> None:
     candidates = exhaustive_plan(tiny_space).candidates
     assert groups_of(candidates) == [list(range(len(candidates)))]
-    monkeypatch.setattr("fednas.toolchain.measure.rounds.GROUP_WEIGHTS", 20_000)
-    groups = groups_of(candidates)
+    groups = groups_of(candidates, most_weights=20_000)
     assert len(groups) > 1
     assert all(group[0] == 0 for group in groups)
     assert sorted(index for group in groups for index in group[1:]) == list(range(1, len(candidates)))
     for group in groups:
         assert sum(spec.weights for index in group[1:] for spec in candidates[index]) <= 20_000 or len(group) == 2
+
+
+def test_each_pass_has_all_candidates_in_other_company(tiny_space: SearchSpace) -> None:
+    candidates = exhaustive_plan(tiny_space).candidates
+    groups = groups_of(candidates, passes=2, most_weights=200_000)
+    assert 4 < len(groups) < 40
+    assert groups == groups_of(candidates, passes=2, most_weights=200_000)
+    assert all(group[0] == 0 for group in groups)
+    members = [index for group in groups for index in group[1:]]
+    assert sorted(members) == sorted([*range(1, len(candidates))] * 2)
+    assert len({frozenset(group) for group in groups}) == len(groups)
+
+
+def test_longer_sessions_load_everything_more_often(tiny_space: SearchSpace) -> None:
+    assert [plan_for("sparse", tiny_space, seconds=seconds).passes for seconds in (3, 60, 300, 3000)] == [2, 2, 5, 5]
+    assert plan_for("exhaustive", tiny_space, seconds=300).passes == 2
