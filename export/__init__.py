@@ -58,6 +58,7 @@ from fednas.export.mixed_int8 import LayerSensitivity, MixedInt8, choose_float_l
 from fednas.export.model_card import CardDetails, read_card_details
 from fednas.export.onnx_export import EXPECTED_OPS, OPSETS, onnx_from_module
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
+from fednas.export.outcome import Outcome
 from fednas.export.paired_drop import PairedDrop
 from fednas.export.precision_fp16 import FP16_METHOD, fp16_from_onnx
 from fednas.export.precision_int8 import INT8_METHOD, Int8Graph, int8_from_onnx
@@ -135,6 +136,7 @@ __all__ = [
     "OnnxFile",
     "OpenVinoRunner",
     "OrtRunner",
+    "Outcome",
     "PairedDrop",
     "Parity",
     "Precision",

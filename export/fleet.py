@@ -27,6 +27,7 @@ from fednas.export.manifest import (
     Status,
     judged_model,
 )
+from fednas.export.outcome import Outcome, Tone
 from fednas.export.records import Record
 from fednas.export.report_blocks import Paragraph, Section, Table, markdown_of
 from fednas.export.report_page import html_of
@@ -60,7 +61,7 @@ class IndexEntry(Record, frozen=True, kw_only=True):
     engine: EngineLatency | None = None
     """Of that model's TensorRT engine for one image, on the board or built in place."""
     budgets: tuple[str, ...]
-    """Such as ``latency met``."""
+    """Such as ``latency met``, or ``accuracy limit missed``."""
 
 
 class FleetIndex(Record, frozen=True, kw_only=True):
@@ -92,7 +93,10 @@ def index_entry(name: str, folder: Path) -> IndexEntry:
         predicted_kind=shipment.latency.kind,
         measured=shipment.latency.measured,
         engine=manifest.engine_latency(model),
-        budgets=tuple(f"{budget.quantity} {budget.verdict}" for budget in shipment.budgets),
+        budgets=tuple(
+            f"{what.removesuffix(' budget')} {verdict}"
+            for what, verdict in Outcome.of(manifest.status, shipment, manifest.models).verdicts
+        ),
     )
 
 
@@ -206,34 +210,53 @@ def _index_texts(entries: Sequence[IndexEntry]) -> dict[str, str]:
     version = installed_version("fednas-export") or "unknown"
     title, lead, sections = "Shipped devices", _lead(entries), (_section(entries),)
     last = f"Made by fednas-export {version}."
-    worst = next((s for s in ("rejected", "unverified") if any(e.status == s for e in entries)), "verified")
     return {
         INDEX_FILE: encode_json(FleetIndex(schema=SCHEMA, devices=tuple(entries), tool_version=version)),
         INDEX_MARKDOWN_FILE: markdown_of(title, lead, sections, last),
-        INDEX_HTML_FILE: html_of(title, worst, lead, sections, last),
+        INDEX_HTML_FILE: html_of(title, _tone(entries), lead, sections, last),
     }
 
 
 def _lead(entries: Sequence[IndexEntry]) -> str:
     counts = Counter(entry.status for entry in entries)
     parts = [f"{counts[status]} {status}" for status in ("verified", "unverified", "rejected") if counts[status]]
-    return f"{len(entries)} devices: {', '.join(parts)}"
+    verdicts = Counter(verdict for entry in entries for verdict in _verdicts(entry))
+    budgets = [f"{verdicts[verdict]} {verdict}" for verdict in ("met", "missed", "cannot tell") if verdicts[verdict]]
+    limits = f"; budgets: {', '.join(budgets)}" if budgets else ""
+    return f"{len(entries)} devices: {', '.join(parts)}{limits}"
+
+
+def _verdicts(entry: IndexEntry) -> list[str]:
+    known = ("met", "missed", "cannot tell")
+    return [verdict for budget in entry.budgets for verdict in known if budget.endswith(f" {verdict}")]
+
+
+def _tone(entries: Sequence[IndexEntry]) -> Tone:
+    """The worst of all devices."""
+    found = {entry.status for entry in entries} | {verdict for entry in entries for verdict in _verdicts(entry)}
+    order: tuple[tuple[str, Tone], ...] = (
+        ("rejected", "rejected"),
+        ("missed", "missed"),
+        ("unverified", "unverified"),
+        ("cannot tell", "undecided"),
+    )
+    return next((tone for what, tone in order if what in found), "verified")
 
 
 def _section(entries: Sequence[IndexEntry]) -> Section:
     rows = tuple(
         (
+            "; ".join((entry.status, *entry.budgets)),
             f"[{entry.title}]({entry.folder}/report.html)",
             f"`{entry.folder}/{entry.file}`",
             format_bytes(entry.size_bytes),
             _predicted(entry),
             _measured(entry),
             "not checked" if entry.accuracy is None else str(entry.accuracy),
-            "; ".join((entry.status, *entry.budgets)),
         )
         for entry in entries
     )
-    heads = ("Device", "File", "Size", "Predicted latency", "Measured latency", "Top-1 accuracy", "Verdict")
+    heads = ("Verdict", "Device", "File", "Size", "Predicted latency", "Measured latency", "Top-1 accuracy")
     note = "Latencies are of one image. An estimate rests on datasheets and was never measured."
     return Section("Folders", (Table(heads, rows), Paragraph(note)))
 

@@ -320,6 +320,8 @@ class Candidate(Record, frozen=True, kw_only=True):
     verdict: Verdict
     """Against the latency budget: of the reading, else of the prediction."""
     kept: bool
+    not_measured_because: str = ""
+    """Empty if it was, or in folders of versions that did not say."""
 
 
 class Shipment(Record, frozen=True, kw_only=True):

@@ -103,7 +103,7 @@ def _metrics(shipment: Shipment, models: Sequence[Model]) -> Section:
         )
         for model in models
     )
-    heads = ("File", "Top-1 accuracy (95 % interval)", "Lost against the source", "Peak activation memory")
+    heads = ("File", "Top-1 accuracy (95% interval)", "Lost against the source", "Peak activation memory")
     return Section("Metrics", (Table(heads, rows), Paragraph(_speed(shipment))))
 
 

@@ -8,7 +8,18 @@ from fednas.common import format_bytes, format_count, format_latency_ms
 from fednas.export.board_record import BoardRecord
 from fednas.export.evidence import Accuracy
 from fednas.export.illustrations import Example, Frontier
-from fednas.export.manifest import Budget, Header, Latency, Model, Shipment, ShippedFile, Verdict, judged_model
+from fednas.export.manifest import (
+    Budget,
+    Header,
+    Latency,
+    Model,
+    Shipment,
+    ShippedFile,
+    Status,
+    Verdict,
+    judged_model,
+)
+from fednas.export.outcome import Outcome
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table, markdown_of
 from fednas.export.report_board import board_section, engines_section
@@ -52,8 +63,8 @@ class Report(Header, frozen=True, kw_only=True):
     """What was measured on the board and imported."""
 
 
-def headline(status: str, shipment: Shipment, models: Sequence[Model]) -> str:
-    """The result in one sentence."""
+def headline(status: Status, shipment: Shipment, models: Sequence[Model]) -> str:
+    """The result in one sentence: status, verdicts on the budgets, and the network."""
     size = f"{format_count(shipment.macs)} MACs, {format_count(shipment.params)} parameters"
     what = f"{shipment.device.title}: {size}"
     judged = judged_model(shipment, models)
@@ -69,7 +80,9 @@ def headline(status: str, shipment: Shipment, models: Sequence[Model]) -> str:
         what += f", {label} latency {format_latency_ms(shipment.latency.predicted.latency_ms)}"
     if judged.engine is not None:
         what += f", engine {format_latency_ms(judged.engine.latency.median_ms)} measured"
-    return f"{status}: {what}"
+    elif shipment.latency.measured is not None:
+        what += f", {format_latency_ms(shipment.latency.measured.median_ms)} measured"
+    return f"{Outcome.of(status, shipment, models)}: {what}"
 
 
 def what_was_not_verified(shipment: Shipment, models: Sequence[Model], extra: Sequence[str] = ()) -> tuple[str, ...]:
@@ -104,7 +117,8 @@ def report_markdown(report: Report, files: Sequence[ShippedFile], preprocessing:
 def report_html(report: Report, files: Sequence[ShippedFile], preprocessing: ModelInput) -> str:
     """The same as one HTML page, with pictures."""
     sections = report_sections(report, files, preprocessing)
-    return html_of(report.shipment.device.title, report.status, report.headline, sections, _last(report))
+    tone = Outcome.of(report.status, report.shipment, report.models).tone
+    return html_of(report.shipment.device.title, tone, report.headline, sections, _last(report))
 
 
 def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing: ModelInput) -> tuple[Section, ...]:
@@ -114,7 +128,7 @@ def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing:
         Section("Why it is not verified", (Bullets(report.reasons),)) if report.reasons else None,
         _chosen(shipment, judged_model(shipment, models)),
         _budgets(shipment.budgets),
-        frontier_section(report.frontier, shipment.candidates),
+        frontier_section(report.frontier, shipment.candidates, estimated=shipment.latency.kind == "estimate"),
         candidates_section(shipment.candidates),
         _latency(shipment.latency),
         _evidence(models, shipment),
@@ -181,8 +195,8 @@ def _memory(model: Model) -> str:
 def _budgets(budgets: Sequence[Budget]) -> Section:
     if not budgets:
         return Section("Budgets", (Paragraph("None was asked for."),))
-    rows = tuple((b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis, b.verdict) for b in budgets)
-    table = Table(("Quantity", "At most", "Value", "Basis", "Verdict"), rows)
+    rows = tuple((b.verdict, b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis) for b in budgets)
+    table = Table(("Verdict", "Quantity", "At most", "Value", "Basis"), rows)
     steps = tuple(
         f"{b.quantity}: the next fitter network (fitness {b.next_better.fitness:.6g}) needs {b.next_better.needs_text}."
         for b in budgets
@@ -224,9 +238,9 @@ def _latency(latency: Latency) -> Section:
         interval = f"{format_latency_ms(measured.low_ms)} to {format_latency_ms(measured.high_ms)}"
         how = "in turn with other networks, as tables are" if measured.state == "in turn" else "call after call"
         note = (
-            f"read {how}; 95 % interval of the median of {measured.runs} runs (10 to 90 % of them: "
+            f"read {how}; 95% interval of the median of {measured.runs} runs (10% to 90% of them: "
             f"{format_latency_ms(measured.p10_ms)} to {format_latency_ms(measured.p90_ms)}), "
-            f"{measured.threads} thread(s), {measured.runtime}, {measured.machine}"
+            f"{_threads(measured.threads)}, {measured.runtime}, {measured.machine}"
             f"{_power(measured.power_mode)}"
         )
         rows.append(("measured on the exporting machine", format_latency_ms(measured.median_ms), interval, note))
@@ -236,6 +250,10 @@ def _latency(latency: Latency) -> Section:
     if not rows:
         return Section("Latency of one image", (Paragraph(f"Unknown: {latency.not_measured_because}."),))
     return Section("Latency of one image", (Table(("Kind", "Latency", "Interval", "Basis"), tuple(rows)),))
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread" if count == 1 else f"{count} threads"
 
 
 def _power(mode: str | None) -> str:
@@ -252,28 +270,28 @@ def _evidence(models: Sequence[Model], shipment: Shipment) -> Section:
         error = "not finite" if parity.max_relative_error is None else f"{parity.max_relative_error:.2g}"
         rows.append(
             (
+                "passed" if not model.file_reasons else "FAILED",
                 f"`{model.file}`",
                 _accuracy(evidence.source_accuracy),
                 _accuracy(evidence.artefact_accuracy),
                 "not checked" if evidence.drop is None else str(evidence.drop),
                 f"{error} (allowed {parity.tolerance.max_relative_error:g})",
                 f"{parity.top1_agreement:.2%}",
-                "passed" if not model.file_reasons else "FAILED",
             )
         )
     heads = (
+        "Verdict",
         "Model",
         "Accuracy of the source",
         "Accuracy of the file",
         "Accuracy lost",
         "Largest logit error",
         "Same class",
-        "Verdict",
     )
     ran = "; ".join(sorted({model.evidence.runtime for model in models}))
     text = (
-        f"Checked on {on} with {ran}. Accuracies are top-1 with a Wilson 95 % interval; the logit error is relative to "
-        "the largest source logit. Accuracy lost is in percentage points on the same images, with the 95 % interval of "
+        f"Checked on {on} with {ran}. Accuracies are top-1 with a Wilson 95% interval; the logit error is relative to "
+        "the largest source logit. Accuracy lost is in percentage points on the same images, with the 95% interval of "
         "Newcombe for paired proportions."
     )
     return Section("Parity and accuracy", (Paragraph(text), Table(heads, tuple(rows))))

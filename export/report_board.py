@@ -8,7 +8,7 @@ from fednas.export.engine_record import EngineRecord
 from fednas.export.manifest import Model
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table
 
-HEADS = ("Engine of", "Largest logit error", "Same class", "Layers", "Latency", "10 to 90 % of runs", "Verdict")
+HEADS = ("Verdict", "Engine of", "Largest logit error", "Same class", "Layers", "Latency", "10% to 90% of runs")
 
 
 def board_section(board: BoardRecord) -> Section:
@@ -63,13 +63,13 @@ def engine_row(engine: EngineRecord) -> tuple[str, ...]:
     parity, read = engine.evidence.parity, engine.latency
     error = "not finite" if parity.max_relative_error is None else f"{parity.max_relative_error:.2g}"
     return (
+        "FAILED: " + "; ".join(engine.reasons) if engine.reasons else "passed",
         f"`{engine.model}` ({format_bytes(engine.size_bytes)})",
         f"{error} (allowed {parity.tolerance.max_relative_error:g}; {parity.images} inputs)",
         f"{parity.top1_agreement:.2%}",
         str(engine.layers),
         f"{format_latency_ms(read.median_ms)} ({format_latency_ms(read.low_ms)} to {format_latency_ms(read.high_ms)})",
         f"{format_latency_ms(read.p10_ms)} to {format_latency_ms(read.p90_ms)}",
-        "FAILED: " + "; ".join(engine.reasons) if engine.reasons else "passed",
     )
 
 
@@ -78,7 +78,7 @@ _WAYS = {"module": "its Python module", "trtexec": "trtexec"}
 
 def _timing(engines: Sequence[EngineRecord]) -> Paragraph:
     ways = dict.fromkeys(f"batch {e.latency.batch}, {e.latency.runs} runs, {e.latency.clock}" for e in engines)
-    return Paragraph(f"Latency: median with its 95 % interval; {'; '.join(ways)}.")
+    return Paragraph(f"Latency: median with its 95% interval; {'; '.join(ways)}.")
 
 
 def _known(*values: str | None) -> str:

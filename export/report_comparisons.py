@@ -13,8 +13,10 @@ from fednas.export.report_pictures import disagreement_matrix, example_tiles, fr
 MOST_PAIRS = 10
 
 
-def frontier_section(frontier: Frontier | None, candidates: Sequence[Candidate]) -> Section | None:
-    """What a little more or less of the budget would bring."""
+def frontier_section(
+    frontier: Frontier | None, candidates: Sequence[Candidate], *, estimated: bool = False
+) -> Section | None:
+    """What a little more or less of the budget would bring; ``estimated``: latencies rest on no measurement."""
     if frontier is None or not frontier.points:
         return None
     low, high = frontier.points[0], frontier.points[-1]
@@ -23,7 +25,7 @@ def frontier_section(frontier: Frontier | None, candidates: Sequence[Candidate])
         f"beaten by none in both {frontier.quantity} and fitness; their fitness runs from {low.fitness:.6g} to "
         f"{high.fitness:.6g}. `report.json` lists them."
     )
-    return Section("Near the budget", (Paragraph(text), frontier_picture(frontier, candidates)))
+    return Section("Near the budget", (Paragraph(text), frontier_picture(frontier, candidates, estimated=estimated)))
 
 
 def _value(frontier: Frontier, value: float) -> str:
@@ -34,30 +36,40 @@ def candidates_section(candidates: Sequence[Candidate]) -> Section | None:
     """The networks that were measured against each other before one was kept."""
     if not candidates:
         return None
-    measured = any(candidate.measured for candidate in candidates)
-    text = (
-        "These networks lie near the latency budget by prediction. They were exported and timed in turn, in random "
-        "order, round after round; the fittest that meets the budget by its reading was kept (where none is certain "
-        "to, the fittest whose interval straddles it, else the fastest)."
-        if measured
-        else "These networks lie near the latency budget by prediction. None could be measured here, so the fittest "
-        "that meets the budget by prediction was kept. To decide by measurement, export each with `--arch` and measure "
-        "it on the device."
-    )
     rows = tuple(
         (
             ("**kept**" if candidate.kept else ""),
+            candidate.verdict,
             f"{candidate.fitness:.6g}",
             format_count(candidate.macs),
             f"{_ms(candidate.predicted_ms)} ({_ms(candidate.predicted_low_ms)} to {_ms(candidate.predicted_high_ms)})",
             _reading(candidate),
-            candidate.verdict,
             f"`{msgspec.json.encode(candidate.architecture).decode()}`",
         )
         for candidate in candidates
     )
-    heads = ("", "Fitness", "MACs", "Predicted", "Measured", "Budget", "Architecture")
-    return Section("Candidates", (Paragraph(text), Table(heads, rows)))
+    heads = ("", "Budget", "Fitness", "MACs", "Predicted", "Measured", "Architecture")
+    return Section("Candidates", (Paragraph(_how_chosen(candidates)), Table(heads, rows)))
+
+
+def _how_chosen(candidates: Sequence[Candidate]) -> str:
+    near = f"These {len(candidates)} networks lie near the latency budget by prediction. "
+    missing = [candidate for candidate in candidates if candidate.measured is None]
+    why = "; ".join(dict.fromkeys(each.not_measured_because for each in missing if each.not_measured_because))
+    if len(missing) == len(candidates):
+        return (
+            f"{near}They were not compared by measurement{f', because {why}' if why else ''}. So the fittest that "
+            "meets the budget by prediction was kept, and the verdicts below are on predictions. To decide by "
+            "measurement, run the export again on the device while nothing else runs there."
+        )
+    left_out = (
+        f" {len(missing)} could not be measured ({why or 'no reason is known'}) and dropped out." if missing else ""
+    )
+    return (
+        f"{near}They were exported and timed in turn, in random order, round after round.{left_out} The fittest that "
+        "meets the budget by its reading was kept (where none is certain to, the fittest whose interval straddles it, "
+        "else the fastest)."
+    )
 
 
 def _reading(candidate: Candidate) -> str:

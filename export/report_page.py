@@ -22,14 +22,14 @@ h2 { font-size: 1.12rem; margin: 2.2rem 0 .6rem; padding-top: .5rem; border-top:
 p { margin: .5rem 0; max-width: 46rem; } li { margin: .25rem 0; max-width: 44rem; } ul { padding-left: 1.2rem; }
 .lead { font-size: 1.05rem; padding: .7rem .9rem; background: var(--tint); border-left: 4px solid var(--soft);
   max-width: none; }
-.verified { border-color: var(--good); } .rejected { border-color: var(--bad); }
-.unverified { border-color: var(--unsure); }
+.verified { border-color: var(--good); } .rejected, .missed { border-color: var(--bad); }
+.unverified, .undecided { border-color: var(--unsure); }
 .scroll { overflow-x: auto; margin: .7rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem 1.1rem .35rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; }
-td { min-width: 5rem; } td.middle { min-width: 8.5rem; }
+th { color: var(--soft); font-weight: 600; }
+td { min-width: 4.5rem; } td.middle { min-width: 8.5rem; }
 td.long { min-width: 20rem; }
 a { color: var(--blue); }
 code { font: .86em ui-monospace, monospace; } p code, li code, td.long code { overflow-wrap: anywhere; }
@@ -49,7 +49,9 @@ svg .span { stroke: var(--ink); stroke-width: 1.5; } svg .curve { fill: none; st
 .tiles .wrong { color: var(--bad); font-weight: 600; }
 footer { margin-top: 2.5rem; color: var(--soft); font-size: .88rem; }
 @media print { h2 { break-after: avoid; } figure, tr { break-inside: avoid; } }
-@media (max-width: 38rem) { body { font-size: 15px; } th, td { padding-right: .8rem; } }
+@media screen and (max-width: 46rem) { body { font-size: 15px; } thead { display: none; }
+  table, tbody, tr, th, td { display: block; } tr { padding: .5rem 0; border-bottom: 1px solid var(--line); }
+  th, td { border: 0; padding: .1rem 0; } td[data-head]::before { content: attr(data-head) ": "; color: var(--soft); } }
 """
 _PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -62,7 +64,7 @@ _PAGE = Template("""<!doctype html>
 <body>
 <main>
 <h1>$title</h1>
-<p class="lead $status">$lead</p>
+<p class="lead $tone">$lead</p>
 $sections
 </main>
 <footer>$last</footer>
@@ -71,12 +73,12 @@ $sections
 """)
 
 
-def html_of(title: str, status: str, lead: str, sections: Sequence[Section], last: str) -> str:
-    """The whole document; ``status`` colours the lead."""
+def html_of(title: str, tone: str, lead: str, sections: Sequence[Section], last: str) -> str:
+    """The whole document; ``tone`` colours the lead (`fednas.export.outcome.Tone`)."""
     return _PAGE.substitute(
         title=escape(title),
         style=STYLE,
-        status=escape(status),
+        tone=escape(tone),
         lead=_inline(lead),
         sections="\n".join(_section(section) for section in sections),
         last=_inline(last),
@@ -105,17 +107,23 @@ def _block(block: Block) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     named = any(heads)
     head = "<thead><tr>" + "".join(f"<th>{_inline(cell)}</th>" for cell in heads) + "</tr></thead>\n" if named else ""
-    lines = ["".join(_cell(cell, first=i == 0 and not named) for i, cell in enumerate(row)) for row in rows]
-    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    body = "\n".join(f"<tr>{_row(heads, row)}</tr>" for row in rows)
     return f'<div class="scroll"><table>\n{head}<tbody>\n{body}\n</tbody></table></div>'
 
 
-def _cell(text: str, *, first: bool) -> str:
-    if first:  # of a pair: it says what the row is
-        return f"<th>{_inline(text)}</th>"
+def _row(heads: Sequence[str], row: Sequence[str]) -> str:
+    cells = list(zip(heads, row, strict=True))
+    if any(heads):
+        return "".join(_cell(head, text) for head, text in cells)
+    (_, name), *rest = cells  # of a pair: it says what the row is
+    return f"<th>{_inline(name)}</th>" + "".join(_cell(head, text) for head, text in rest)
+
+
+def _cell(head: str, text: str) -> str:
     size = "long" if len(text) > LONG_CELL else "middle" if len(text) > MIDDLE_CELL else "short"
-    opening = f'<td class="{size}">'
-    return f"{opening}{_inline(text)}</td>"
+    # On a narrow page cells stand below each other, each after its head.
+    named = f' data-head="{escape(head)}"' if head else ""
+    return f'<td class="{size}"{named}>{_inline(text)}</td>'
 
 
 def _inline(text: str) -> str:

@@ -64,7 +64,7 @@ def _bar_text(budget: Budget) -> str:
     return f"{value}{span} of {limit}, {budget.basis}: {budget.verdict}"
 
 
-def frontier_picture(frontier: Frontier, candidates: Sequence[Candidate]) -> Picture:
+def frontier_picture(frontier: Frontier, candidates: Sequence[Candidate], *, estimated: bool = False) -> Picture:
     """Fitness against the quantity, with the chosen network and, where some were compared, the candidates."""
     others = [
         FrontierPoint(value=candidate.predicted_ms, fitness=candidate.fitness)
@@ -72,7 +72,7 @@ def frontier_picture(frontier: Frontier, candidates: Sequence[Candidate]) -> Pic
         if not candidate.kept and frontier.quantity == "latency"
     ]
     shown = [*frontier.points, frontier.chosen, *others]
-    width, height, left, right, top, bottom = 640.0, 300.0, 62.0, 20.0, 12.0, 46.0
+    width, height, left, right, top, bottom = 640.0, 300.0, 78.0, 20.0, 12.0, 46.0
     across = _Axis([p.value for p in shown] + ([frontier.limit] if frontier.limit else []), left, width - right)
     up = _Axis([p.fitness for p in shown], height - bottom, top)
     parts = [
@@ -87,9 +87,12 @@ def frontier_picture(frontier: Frontier, candidates: Sequence[Candidate]) -> Pic
         parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{top:g}" y2="{height - bottom:g}"/>')
     parts += [_dot(across, up, point, 4.5, "unsure") for point in others]
     parts.append(_dot(across, up, frontier.chosen, 7, "orange"))
-    what = f"{frontier.quantity}{' (predicted)' if frontier.quantity == 'latency' else ''}"
+    kind = "" if frontier.quantity != "latency" else " (estimated)" if estimated else " (predicted)"
+    what = f"{frontier.quantity}{kind}"
     middle, axis = (left + width - right) / 2, escape(what)
     parts.append(f'<text x="{middle:g}" y="{height - 8:g}" text-anchor="middle">{axis}</text>')
+    centre = (top + height - bottom) / 2
+    parts.append(f'<text transform="translate(14 {centre:g}) rotate(-90)" text-anchor="middle">fitness</text>')
     limit = "" if frontier.limit is None else "; dashed: the budget"
     rest = "; yellow: the other candidates" if others else ""
     caption = f"Each blue point is a network that no other beats in both; orange: the one shipped{rest}{limit}."
@@ -165,7 +168,8 @@ def disagreement_matrix(pairs: Sequence[Disagreement], class_names: Sequence[str
     for pair in pairs:
         if pair.source in place and pair.artefact in place:
             x, y = left + place[pair.artefact] * cell, top + place[pair.source] * cell
-            opacity = 0.25 + 0.75 * pair.images / most
+            # Never so strong that the number on it cannot be read, on light or on dark paper.
+            opacity = 0.12 + 0.28 * pair.images / most
             parts.append(
                 f'<rect class="bad" x="{x:g}" y="{y:g}" width="{cell - 2:g}" height="{cell - 2:g}" '
                 f'opacity="{opacity:.2f}"/><text class="strong" x="{x + cell / 2 - 1:g}" y="{y + cell / 2 + 3:g}" '
@@ -194,7 +198,7 @@ def example_tiles(examples: Sequence[Example]) -> Picture:
 
 
 def _guess(who: str, guess: Guess, truth: str) -> str:
-    text = f"{who}: {escape(guess.label)} {100 * guess.share:.1f} %"
+    text = f"{who}: {escape(guess.label)} {guess.share:.1%}"
     return text if guess.label == truth else f'<span class="wrong">{text}</span>'
 
 

@@ -16,13 +16,13 @@ def runtimes_section(models: Sequence[Model]) -> Section | None:
             computed = ", ".join(f"{count} in {kind}" for kind, count in converted.computed.items())
             rows.append(
                 (
+                    "FAILED" if converted.reasons else "passed",
                     ", ".join(f"`{name}`" for name in converted.files),
                     evidence.runtime,
                     computed or "not said by the runtime",
                     str(evidence.artefact_accuracy or "not checked"),
                     "not finite" if error is None else f"{error:.2g}",
                     f"{evidence.parity.top1_agreement:.2%}",
-                    "FAILED" if converted.reasons else "passed",
                 )
             )
     if not rows:
@@ -33,7 +33,7 @@ def runtimes_section(models: Sequence[Model]) -> Section | None:
         "ncnn it is how results lie in memory. On a processor with half-precision arithmetic ncnn may compute files "
         "with halved weights in half precision; here they were computed in fp32."
     )
-    heads = ("Files", "Ran on", "Layers computed", "Accuracy", "Largest logit error", "Same class", "Verdict")
+    heads = ("Verdict", "Files", "Ran on", "Layers computed", "Accuracy", "Largest logit error", "Same class")
     return Section("Other runtimes", (Paragraph(text), Table(heads, tuple(rows))))
 
 

@@ -13,6 +13,7 @@ from fednas.export.evidence import ArtefactEvidence, for_few, tolerance_for, ver
 from fednas.export.folder import foreign_files, read_manifest, shipped_path
 from fednas.export.manifest import MANIFEST_FILE, Manifest, Model, Status, status_of
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
+from fednas.export.outcome import Outcome
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report import REPORT_JSON_FILE, Report
 from fednas.export.runners import OrtRunner
@@ -41,6 +42,8 @@ class VerificationReport:
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
     """What the user should know although nothing failed."""
+    outcome: Outcome
+    """That status with the verdicts on budgets that the folder states."""
     without_engine: tuple[str, ...] = ()
     """Models of which the board made no engine, with the reason."""
 
@@ -70,6 +73,7 @@ def verify_folder(folder: Path) -> VerificationReport:
         status=manifest.status,
         checks=tuple(checks),
         notes=_notes(folder, manifest),
+        outcome=Outcome.of(manifest.status, manifest.shipment, manifest.models),
         without_engine=manifest.board.failed if manifest.board else (),
     )
 

@@ -44,7 +44,7 @@ def test_several_get_an_index(tmp_path: Path, shipped_once: Path) -> None:
     )
     text = (out / "index.md").read_text()
     assert "**2 devices: 2 verified**" in text
-    assert "| [A board](a/report.html) | `a/model.fp32.onnx` |" in text
+    assert "| verified | [A board](a/report.html) | `a/model.fp32.onnx` |" in text
     assert "estimate: 2 ms (1 ms to 4 ms) | not measured |" in text
     assert '<a href="b/report.html">A board</a>' in (out / "index.html").read_text()
     assert check_index(out) is None

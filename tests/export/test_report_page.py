@@ -9,11 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
+from small_network import DIGITS, make_shipment
 
-from fednas.common import ContractError
-from fednas.export import Budget, Frontier, FrontierPoint, choose_examples
+from fednas.common import ContractError, load_json
+from fednas.export import Budget, Frontier, FrontierPoint, Outcome, Report, choose_examples
 from fednas.export.evidence import Disagreement, disagreements
+from fednas.export.manifest import Verdict
 from fednas.export.png import png_bytes
+from fednas.export.report import headline, report_html, report_markdown
 from fednas.export.report_blocks import Bullets, Code, Paragraph, Picture, Section, Table, markdown_of
 from fednas.export.report_comparisons import frontier_section
 from fednas.export.report_page import html_of
@@ -145,3 +149,64 @@ def test_png_holds_the_pixels() -> None:
     assert base64.b64encode(content)
     with pytest.raises(ContractError, match="no PNG"):
         png_bytes(np.zeros((2, 2, 2), np.uint8))
+
+
+LIMITS = (
+    # budgets' verdicts, the limit on lost accuracy, the banner, its tone
+    ((), None, "verified", "verified"),
+    (("met",), None, "verified, latency budget met", "verified"),
+    (("cannot tell",), None, "verified, but latency budget undecided", "undecided"),
+    (("missed",), "cannot tell", "verified, but latency budget missed and accuracy limit undecided", "missed"),
+    (("met",), "cannot tell", "verified, but accuracy limit undecided", "undecided"),
+)
+
+
+@pytest.mark.parametrize(("verdicts", "accuracy", "text", "tone"), LIMITS)
+def test_the_banner_is_about_everything_that_was_asked(
+    shipped: Path, verdicts: tuple[Verdict, ...], accuracy: Verdict | None, text: str, tone: str
+) -> None:
+    report = load_json(shipped / "report.json", Report, "report")
+    shipment = replace(report.shipment, budgets=tuple(budget(1.0, 1.0, None, None, each) for each in verdicts))
+    (model,) = report.models
+    drop = model.evidence.drop
+    assert drop is not None
+    limited = replace(drop, limit=None if accuracy is None else 0.01, verdict=accuracy)
+    models = (replace(model, evidence=replace(model.evidence, drop=limited)),)
+    outcome = Outcome.of("verified", shipment, models)
+    assert (str(outcome), outcome.tone) == (text, tone)
+    made = replace(report, shipment=shipment, models=models, headline=headline("verified", shipment, models))
+    page = report_html(made, (), DIGITS)
+    assert f'<p class="lead {tone}">{text}: A board' in page
+    assert f"**{text}: A board" in report_markdown(made, (), DIGITS)
+
+
+def test_what_failed_or_was_never_checked_is_never_green() -> None:
+    shipment = replace(make_shipment(), budgets=(budget(1.0, 1.0, None, None, "missed"),))
+    assert Outcome.of("rejected", shipment, ()).tone == "rejected"
+    assert Outcome.of("unverified", shipment, ()).tone == "missed"
+    assert str(Outcome.of("unverified", make_shipment(), ())) == "unverified"
+
+
+def test_verdicts_come_first_and_every_cell_names_its_head(shipped: Path) -> None:
+    page = (shipped / "report.html").read_text(encoding="utf-8")
+    assert "<thead><tr><th>Verdict</th><th>Model</th>" in page
+    assert '<td class="short" data-head="Verdict">passed</td>' in page
+    assert "attr(data-head)" in page, "narrow pages put cells below each other"
+
+
+def test_the_frontier_names_both_axes_and_says_what_is_only_estimated() -> None:
+    points = tuple(FrontierPoint(value=v, fitness=10 * v) for v in (1.0, 2.0, 3.0))
+    frontier = Frontier(quantity="latency", unit="ms", points=points, chosen=points[1], limit=2.5)
+    for estimated, label in ((False, "latency (predicted)"), (True, "latency (estimated)")):
+        section = frontier_section(frontier, (), estimated=estimated)
+        assert section is not None
+        picture = section.blocks[1]
+        assert isinstance(picture, Picture)
+        assert f">{label}</text>" in picture.html
+        assert ">fitness</text>" in picture.html
+
+
+def test_numbers_in_the_matrix_stand_on_a_pale_ground() -> None:
+    picture = disagreement_matrix((Disagreement(source=0, artefact=1, images=9),), ("cat", "dog"), "model.int8.onnx")
+    opacities = [float(found) for found in re.findall(r'opacity="([\d.]+)"', picture.html)]
+    assert opacities == [0.4]

@@ -151,7 +151,7 @@ class TestReportText:
         latency = msgspec.structs.replace(make_shipment().latency, measured=measured, not_measured_because="")
         text = self.markdown(shipped, latency=latency)
         assert "| measured on the exporting machine | 0.5 ms | 0.4 ms to 0.7 ms |" in text
-        assert "95 % interval of the median of 100 runs (10 to 90 % of them: 0.4 ms to 0.8 ms)" in text
+        assert "95% interval of the median of 100 runs (10% to 90% of them: 0.4 ms to 0.8 ms)" in text
 
     def test_budgets_come_with_their_verdicts(self, shipped: Path) -> None:
         budgets = (
@@ -162,9 +162,9 @@ class TestReportText:
             Budget(quantity="macs", unit="", limit=500000, value=None, basis="exact", verdict="met"),
         )
         text = self.markdown(shipped, budgets=budgets)
-        assert "| latency | 5 ms | 2 ms (1 ms to 6 ms) | estimated | cannot tell |" in text
-        assert "| size | 3 MB | 4 MB | exact | missed |" in text
-        assert "| macs | 500,000 | unknown | exact | met |" in text
+        assert "| cannot tell | latency | 5 ms | 2 ms (1 ms to 6 ms) | estimated |" in text
+        assert "| missed | size | 3 MB | 4 MB | exact |" in text
+        assert "| met | macs | 500,000 | unknown | exact |" in text
 
     def test_a_given_architecture_was_not_searched(self, shipped: Path) -> None:
         assert "was given by the user; nothing was searched" in self.markdown(shipped, search=None)

@@ -27,16 +27,17 @@ from fednas.toolchain.cli.options import (
     SupernetOption,
     TableOption,
 )
-from fednas.toolchain.cli.output import as_json, emit, note, progress_bar, settings, table
+from fednas.toolchain.cli.output import as_json, emit, note, progress_bar, settings, table, warn
 from fednas.toolchain.cli.parsing import budgets_from
 
 if TYPE_CHECKING:
-    from fednas.export import Budget, ConvertedModel, EngineOptions, InputType, Latency, Manifest, Model
+    from fednas.export import Budget, Candidate, ConvertedModel, EngineOptions, InputType, Latency, Manifest, Model
     from fednas.profiles import DeviceProfile
     from fednas.toolchain.ship import ShippedDevice
 
 
 INDEX_MARKDOWN = "index.md"
+NOT_COMPARED = "NOT compared"
 
 
 def fednas_export(
@@ -96,7 +97,9 @@ def fednas_export(
     recalibrate: Annotated[bool, typer.Option(help="Recalibrate batch norms on training images.")] = True,
     profile_seconds: Annotated[
         float,
-        typer.Option(min=0.0, help="Time to measure blocks where this machine is the device; 0: estimate instead."),
+        typer.Option(
+            min=0.0, help="Time to measure blocks where this machine is the device; 0: measure nothing, estimate."
+        ),
     ] = 6.0,
     profiles: ProfilesOption = None,
 ) -> None:
@@ -154,6 +157,7 @@ def fednas_export(
     with progress_bar("export") as progress:
         shipped = ship(job, progress)
     emit(_document(shipped), _text(shipped))
+    _warn_of_candidates(shipped)
     raise typer.Exit(code=int(worst_exit_code(shipped)))
 
 
@@ -229,13 +233,16 @@ def _text(shipped: "Sequence[ShippedDevice]") -> str:
 
 
 def _device_text(found: "ShippedDevice") -> str:
+    from fednas.export import Outcome
+
     manifest = found.manifest
     shipment, evidence = manifest.shipment, manifest.models[0].evidence
     genes = shipment.architecture
     rows = [
-        ("status", f"{manifest.status}{'; ' if manifest.reasons else ''}{'; '.join(manifest.reasons)}"),
+        ("status", "; ".join((str(Outcome.of(manifest.status, shipment, manifest.models)), *manifest.reasons))),
         ("architecture", f"depths {genes['d']}, widths {genes['w_indices']}, ratios {_ratios(genes['e'])}"),
         ("chosen", _chosen(found)),
+        *_candidates_row(shipment.candidates),
         ("cost", f"{format_count(shipment.macs)} MACs, {format_count(shipment.params)} parameters"),
         ("torch accuracy", str(evidence.source_accuracy or "not checked: no data")),
         *(row for model in manifest.models for row in _model_rows(model, manifest)),
@@ -263,7 +270,7 @@ def _model_rows(model: "Model", manifest: "Manifest") -> list[tuple[str, str]]:
     ]
     drop = evidence.drop
     if drop is not None and (drop.limit is not None or model.precision != "fp32"):
-        verdict = "" if drop.limit is None else f"; at most {100 * drop.limit:g}: {drop.verdict}"
+        verdict = "" if drop.limit is None else f"; at most {100 * drop.limit:g} points: {drop.verdict}"
         rows.append((f"{model.precision} accuracy drop", f"{drop}{verdict}"))
     rows += [_converted_row(model, converted) for converted in model.converted]
     rows += [(f"{model.precision} {each.runtime}", f"FAILED, not shipped: {each.reason}") for each in model.failed]
@@ -313,6 +320,27 @@ def _chosen(found: "ShippedDevice") -> str:
     proof = "proven to be the fittest" if search.status == "optimal" else f"at most {search.gap:.3%} below the fittest"
     within = "within the budgets" if found.manifest.shipment.budgets else "of the whole space (no budget was given)"
     return f"{proof} {within}"
+
+
+def _candidates_row(candidates: "Sequence[Candidate]") -> list[tuple[str, str]]:
+    """Whether the candidates asked for were compared; nothing where none were."""
+    if not candidates:
+        return []
+    missing = [each for each in candidates if each.measured is None]
+    if not missing:
+        return [("candidates", f"{len(candidates)} measured against each other; report.md lists them")]
+    why = "; ".join(dict.fromkeys(each.not_measured_because for each in missing))
+    if len(missing) == len(candidates):
+        return [("candidates", f"{NOT_COMPARED}: none of {len(candidates)} was measured: {why}")]
+    return [("candidates", f"{len(missing)} of {len(candidates)} were not measured and dropped out: {why}")]
+
+
+def _warn_of_candidates(shipped: "Sequence[ShippedDevice]") -> None:
+    """Also where nobody reads the table: with --quiet or --json."""
+    for found in shipped:
+        for _, text in _candidates_row(found.manifest.shipment.candidates):
+            if text.startswith(NOT_COMPARED):
+                warn(f"{found.name}: --candidates: {text}")
 
 
 def _latency_rows(latency: "Latency", precision: str) -> list[tuple[str, str]]:

@@ -113,9 +113,20 @@ def _verdict(reports: "Sequence[VerificationReport]", stale_index: str | None) -
         return f"the files are as shipped, but the board made no engine of {'; '.join(missing)}"
     unproven = sum(report.status == "unverified" for report in reports)
     if not unproven:
-        return "verified"
+        return f"verified{_open_budgets(reports)}"
     which = "" if len(reports) == 1 else f" for {unproven} of {len(reports)} folders"
-    return f"unchanged since it was shipped, but accuracy was never checked{which}"
+    return f"unchanged since it was shipped, but accuracy was never checked{which}{_open_budgets(reports)}"
+
+
+def _open_budgets(reports: "Sequence[VerificationReport]") -> str:
+    """What the folders themselves say was missed or undecided when they were shipped or imported."""
+    found = [
+        f"{report.device} {what} {'undecided' if verdict == 'cannot tell' else verdict}"
+        for report in reports
+        for what, verdict in report.outcome.verdicts
+        if verdict != "met"
+    ]
+    return f"; as the manifest says: {', '.join(found)}" if found else ""
 
 
 def _exit_code(passed: bool, reports: "Sequence[VerificationReport]", imported: "Manifest | None") -> ExitCode:

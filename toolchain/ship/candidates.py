@@ -169,6 +169,7 @@ def _record(job: "ShipJob", answer: SearchAnswer, reading: Reading) -> Candidate
         measured=measured,
         verdict=verdict_of(low, high, limit),
         kept=False,
+        not_measured_because=reading.why_not,
     )
 
 

@@ -50,7 +50,7 @@ class ShipJob:
     table: Path | None = None
     recalibrate: bool = True
     profile_seconds: float = 6.0
-    """Spent on measuring blocks where this machine is the device and no table is given; 0: estimate instead."""
+    """Spent on measuring blocks where this machine is the device and no table is given; 0: nothing is measured."""
     profiles: Path | None = None
     fp16_io: bool = False
     """Whether the fp16 file takes and gives half-precision numbers too."""
@@ -80,6 +80,11 @@ class ShipJob:
         if self.candidates > 1 and (self.budgets.latency_ms is None or self.architecture is not None):
             raise FednasError(
                 "--candidates compares networks near a latency budget", hint="add --max-latency, and leave out --arch"
+            )
+        if self.candidates > 1 and self.profile_seconds == 0:
+            raise FednasError(
+                "--candidates compares by measurement, and --profile-seconds 0 measures nothing",
+                hint="leave out one of them",
             )
         if self.table is not None and len(self.devices) > 1:
             raise FednasError("one --table for several devices", hint="give one --device, or leave out --table")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+NOT_WANTED = "--profile-seconds 0 measures nothing"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
     """What every file is held against."""
@@ -77,12 +80,14 @@ def prove(
     space: SearchSpace,
     *,
     reading: Reading | None = None,
+    measure: bool = True,
     runtimes: Sequence[str] = (),
     options: EngineOptions | None = None,
 ) -> Proven:
     """Run the file on the proof's inputs, build its engine and measure it, as far as this machine can.
 
-    ``reading``: of this file's latency, where it was measured already. ``runtimes``: for whose own files the network
+    ``reading``: of this file's latency, where it was measured already; ``measure``: whether to measure it else.
+    ``runtimes``: for whose own files the network
     is converted too. ``options``: of the engine.
     """
     onnx_file, precision = artefact.onnx_file, artefact.precision
@@ -91,7 +96,7 @@ def prove(
         evidence = proof.of_logits(runner.name, logits, precision)
     engine, remarks, failed = _engine(artefact, proof, profile, options)
     converted, refused = converted_models(artefact, runtimes, proof)
-    reading = reading or measure_here(onnx_file, profile, space)
+    reading = reading or (measure_here(onnx_file, profile, space) if measure else Reading(None, NOT_WANTED))
     model = Model.from_onnx(
         onnx_file,
         precision,

@@ -150,7 +150,14 @@ def _all_proven(
         report(4 + 2 * i / len(artefacts), f"proving and measuring {artefact.precision}")
         read_already = choice.reading if artefact.precision == job.judged_precision else None
         found = prove(
-            artefact, proof, profile, source.space, reading=read_already, runtimes=runtimes, options=job.engine
+            artefact,
+            proof,
+            profile,
+            source.space,
+            reading=read_already,
+            measure=job.profile_seconds > 0,
+            runtimes=runtimes,
+            options=job.engine,
         )
         proven.append(found)
     if len(job.devices) == 1:

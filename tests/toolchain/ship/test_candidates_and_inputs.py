@@ -44,7 +44,13 @@ def measured_as(medians: Sequence[float | None]) -> Callable[..., list[Reading]]
     return measure
 
 
-CPU = ("--device", "cpu", "--profile-seconds", "0", "--max-latency", "0.5ms")
+CPU = ("--device", "cpu", "--max-latency", "0.5ms")
+
+
+@pytest.fixture
+def _estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions from the estimate, without a table that is measured on the spot."""
+    monkeypatch.setattr("fednas.toolchain.ship.speed.is_this_machine", lambda _: False)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,7 @@ CPU = ("--device", "cpu", "--profile-seconds", "0", "--max-latency", "0.5ms")
         ((0.3, None, 0.51), 0, "met"),  # what could not be measured drops out
     ],
 )
+@pytest.mark.usefixtures("_estimated")
 def test_the_fittest_that_measures_within_the_budget_is_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -75,6 +82,48 @@ def test_the_fittest_that_measures_within_the_budget_is_kept(
     assert shipment.search.status == "feasible"
     assert not (tmp_path / "cpu" / ".candidates").exists()
     assert "kept" in (tmp_path / "cpu" / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("_estimated")
+@pytest.mark.parametrize(
+    ("medians", "row", "sentence"),
+    [
+        ((0.3, 0.4, 0.49), "3 measured against each other", "round after round. The fittest that meets"),
+        (
+            (0.3, None, 0.4),
+            "1 of 3 were not measured and dropped out: busy",
+            "1 could not be measured (busy) and dropped",
+        ),
+        (
+            (None,) * 3,
+            "NOT compared: none of 3 was measured: busy",
+            "They were not compared by measurement, because busy.",
+        ),
+    ],
+)
+def test_terminal_and_report_say_whether_candidates_were_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, medians: tuple[float | None, ...], row: str, sentence: str
+) -> None:
+    monkeypatch.setattr("fednas.toolchain.ship.candidates.measure_all_here", measured_as(medians))
+    result = run(*CPU, "--candidates", "3", "--out", str(tmp_path))
+    assert row in " ".join(result.stdout.split())
+    assert ("warning: cpu: --candidates: NOT compared" in result.stderr) == (not any(medians))
+    section = (tmp_path / "cpu" / "report.md").read_text().partition("## Candidates")[2].partition("## ")[0]
+    assert sentence in section
+    assert ("timed in turn" in section) == any(medians)
+
+
+def test_zero_seconds_measure_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it measures all the same")
+
+    monkeypatch.setattr("fednas.toolchain.ship.proving.measure_here", never)
+    monkeypatch.setattr("fednas.toolchain.ship.speed.profile_space", never)
+    arguments = ("--device", "cpu", "--max-macs", "1M", "--profile-seconds", "0", "--out", str(tmp_path))
+    assert run(*arguments).exit_code == 0
+    latency = read_manifest(tmp_path / "cpu").shipment.latency
+    assert (latency.kind, latency.measured) == ("estimate", None)
+    assert latency.not_measured_because == "--profile-seconds 0 measures nothing"
 
 
 def test_where_nothing_can_be_measured_the_predicted_best_is_kept_and_said(tmp_path: Path) -> None:
@@ -150,6 +199,10 @@ def digits_file(path: Path, scale: float) -> None:
             "--fp16-io and --input uint8 both say what the file reads",
         ),
         (["--device", "jetson", "--candidates", "3"], "--candidates compares networks near a latency budget"),
+        (
+            ["--device", "cpu", "--candidates", "3", "--max-latency", "1ms", "--profile-seconds", "0"],
+            "--candidates compares by measurement, and --profile-seconds 0 measures nothing; leave out one of them",
+        ),
         (["--device", "jetson", "--card", "nowhere.toml"], "model card details nowhere.toml does not exist"),
         (["--device", "jetson", "--data", "npz:dark.npz"], "has pixels up to 1 only, but the network was trained on"),
         (["--device", "jetson", "--data", "npz:bright.npz"], "has pixels up to 160, but the network was trained on"),
