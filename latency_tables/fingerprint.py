@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from fednas.latency_tables.table import LatencyTable, Machine
+from fednas.latency_tables.table import GpuState, LatencyTable, Machine
 
 Weight = Literal["another", "state"]
-CHANGING = {"current_mhz", "temperature_c", "throttle_events"}
-"""Different from one minute to the next; they say nothing about which machine it is."""
+CHANGING = {"current_mhz", "temperature_c", "throttle_events", "performance_state", "slowed_by"}
+"""Of a machine and of its GPU. Different from one minute to the next; they say nothing about which machine it is."""
 STATE = {"operating_system", "affinity", "min_mhz", "max_mhz", "limit_mhz", "locked", "python_version", "numpy_version"}
 """May change the speed of one and the same machine. What is named nowhere makes it another one."""
 SETTINGS = ("device", "runtime", "runtime_version", "precision", "batch", "threads")
@@ -53,9 +53,20 @@ def _machine_differences(first: Machine, second: Machine) -> Iterator[Difference
         one, other = getattr(first, name), getattr(second, name)
         if one == other or name in CHANGING:
             continue
+        if name == "gpu_state":
+            yield from _gpu_differences(one or GpuState(), other or GpuState())
+            continue
         if name == "memory_bytes" and one and other and abs(one - other) < CLOSE_MEMORY * max(one, other):
             continue
         yield _difference(name, one, other, "state" if name in STATE else "another")
+
+
+def _gpu_differences(first: GpuState, second: GpuState) -> Iterator[Difference]:
+    """Settings only: the same GPU with another driver, power limit or clock may be faster or slower."""
+    for name in GpuState.__struct_fields__:
+        one, other = getattr(first, name), getattr(second, name)
+        if one != other and name not in CHANGING:
+            yield _difference(f"gpu_{name}", one, other, "state")
 
 
 def _difference(name: str, first: object, second: object, weight: Weight) -> Difference:

@@ -138,6 +138,7 @@ class Analysis:
         parts = np.array_split(self._corrected.slowness, min(CURVE_POINTS, len(self._corrected.slowness)))
         return Session(
             plan=collected.job.plan.name,
+            sittings=len(collected.each_sitting),
             seconds=round(_seconds(collected.readings), 2),
             readings=len(collected.readings),
             interrupted=round(interrupted_share(collected.readings), 4),
@@ -160,6 +161,10 @@ class Analysis:
             clock_low_mhz=conditions.clock_low_mhz,
             clock_high_mhz=conditions.clock_high_mhz,
             hottest_c=conditions.hottest_c,
+            gpu_clock_low_mhz=conditions.gpu_low_mhz,
+            gpu_clock_high_mhz=conditions.gpu_high_mhz,
+            gpu_hottest_c=conditions.gpu_hottest_c,
+            gpu_slowed_by=conditions.gpu_slowed_by,
             slowness=tuple(round(float(np.median(part)), 4) for part in parts),
             readings_sha256=readings_sha256,
             remarks=remarks_on(collected, repeatability=self.repeatability, drift=self.drift, halves=self.halves),

@@ -8,6 +8,7 @@ from pathlib import Path
 from fednas.export.board.cudart import gpu_name
 from fednas.latency_tables import Machine
 from fednas.profiles import this_machine
+from fednas.toolchain.measure.gpu import read_gpu_state
 from fednas.toolchain.measure.jetson import power_mode
 from fednas.toolchain.measure.system_files import ROOT, number_of, sum_of, text_of
 
@@ -15,10 +16,11 @@ from fednas.toolchain.measure.system_files import ROOT, number_of, sum_of, text_
 def read_machine(root: Path = ROOT, *, on_gpu: bool = False) -> Machine:
     """Fingerprint and state of this machine as it is now; ``root`` holds its ``sys``, ``proc`` and ``etc``.
 
-    ``on_gpu``: the GPU belongs to the fingerprint. Of its state, nothing is read.
+    ``on_gpu``: the GPU and its state belong to it.
     """
     import numpy as np
 
+    gpu = gpu_name() if on_gpu else None
     facts = this_machine()
     affinity = usable_cores()
     first = _cpu(root, affinity[0]) / "cpufreq"
@@ -39,7 +41,8 @@ def read_machine(root: Path = ROOT, *, on_gpu: bool = False) -> Machine:
         temperature_c=temperature_c(root),
         throttle_events=_throttle_events(root),
         capacities=_capacities(root, affinity),
-        gpu=gpu_name() if on_gpu else None,
+        gpu=gpu,
+        gpu_state=read_gpu_state(root, name=gpu) if on_gpu else None,
         python_version=platform.python_version(),
         numpy_version=np.__version__,
     )

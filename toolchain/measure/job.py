@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from fednas.latency_tables import Machine
 from fednas.toolchain.measure.conditions import Conditions
-from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.journal import LayerReading, Reading
 from fednas.toolchain.measure.plan import Plan
+from fednas.toolchain.measure.sittings import Sitting
 from fednas.toolchain.space import SearchSpace
 
 
@@ -25,16 +26,16 @@ class MeasuringJob:
     """Device time for the readings."""
     seed: int
     """Of weights, inputs and the order of the readings."""
+    tails: bool = False
+    """Whether to go on, for ten times ``seconds`` at most, until p10 and p90 of every candidate can be claimed."""
     space: SearchSpace | None = None
     """What the plan was made of, for the table to keep."""
 
-    def digest(self, runtime_version: str, machine: Machine) -> str:
-        """Digest of what must be equal for readings to count together."""
+    def digest(self) -> str:
+        """Digest of what must be equal for readings to count together, beside runtime and machine."""
         parts = [
             *("+".join(spec.key for spec in specs) for specs in self.plan.candidates),
-            f"{self.runtime} {self.precision} {self.threads} {self.batch} {self.seed}",
-            f"{runtime_version} {machine.cpu_model} {machine.architecture} {machine.affinity}",
-            f"{machine.power_mode} {machine.governor} {machine.locked} {machine.gpu}",
+            f"{self.runtime} {self.precision} {self.threads} {self.batch} {self.seed} {self.plan.passes}",
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -53,3 +54,24 @@ class Collected:
     load_before: float
     load_after: float
     conditions: Conditions = field(default_factory=Conditions)
+    """Of all sittings: sums, and the worst of what does not add up."""
+    sittings: Sequence[Sitting] = ()
+    """All that took readings, in their order; none: one sitting, of which the fields above tell."""
+    layers: Sequence[LayerReading] = ()
+    """The runtime's own times of the layers of calibration networks."""
+
+    @property
+    def each_sitting(self) -> Sequence[Sitting]:
+        """The sittings, at least one."""
+        whole = Sitting(
+            number=1,
+            began=self.date,
+            runtime_version=self.runtime_version,
+            before=self.before,
+            load_before=self.load_before,
+            conditions=self.conditions,
+            runtime_version_after=self.runtime_version,
+            after=self.after,
+            load_after=self.load_after,
+        )
+        return self.sittings or (whole,)

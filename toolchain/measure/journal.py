@@ -1,5 +1,6 @@
 """The raw readings of a run, written as they come, so that a killed run goes on where it stopped."""
 
+import itertools
 import json
 import math
 from io import FileIO
@@ -10,6 +11,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from fednas.common import FednasError, read_bytes
+from fednas.toolchain.measure.runtimes.base import LayerTime
+from fednas.toolchain.measure.sittings import Sitting
 
 try:
     import fcntl
@@ -29,14 +32,34 @@ class Reading(NamedTuple):
     """The system gave the core to another program meanwhile: the reading holds that program's time too."""
 
 
+class LayerReading(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="record", tag="layers"
+):
+    """The layers of one candidate, as the runtime's own profile has them."""
+
+    candidate: int
+    layers: tuple[LayerTime, ...]
+
+    def __post_init__(self) -> None:
+        times = [layer.milliseconds for layer in self.layers]
+        if self.candidate < 0 or not all(math.isfinite(ms) and ms >= 0 for ms in times):
+            raise ValueError(f"layers of candidate {self.candidate} are not times")
+
+
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: int
     job: str
-    """Digest of everything that makes readings comparable: candidates, runtime, threads, batch, machine."""
+    """Digest of everything that makes readings comparable: candidates, runtime, threads, batch."""
+
+
+SCHEMA = 2
+Record = Sitting | LayerReading
 
 
 class Journal:
     """A file with one line for each reading, unbuffered: a kill or a full disk loses at most one reading.
+
+    Between the readings stand records of the sittings and of layers.
 
     Use as a context manager. Without a path the readings are only kept in memory.
     """
@@ -44,20 +67,24 @@ class Journal:
     def __init__(self, path: Path | None, *, job: str, resume: bool) -> None:
         """Raises `FednasError` if there is nothing to resume, it belongs to another job, or another run writes it."""
         self.readings: list[Reading] = []
+        self.layers: list[LayerReading] = []
+        self._sittings: dict[int, Sitting] = {}
+        self._first: dict[int, int] = {}
+        """By number of the sitting: how many readings there were when it began."""
+        self.path = path
         self._stream: FileIO | None = None
         if path is None:
             return
-        self._path = path
         stream = _open_alone(path, "r+b" if resume else "ab")
         try:
             if resume:
-                self.readings, whole = _read(path, job)
+                whole = self._read(path, job)
                 # A killed run may have left half a line at the end; what is whole stays untouched.
                 stream.truncate(whole)
                 stream.seek(whole)
             else:
                 stream.truncate(0)
-                _write(stream, msgspec.json.encode(_Header(schema=1, job=job)) + b"\n", path)
+                _write(stream, msgspec.json.encode(_Header(schema=SCHEMA, job=job)) + b"\n", path)
         except OSError as err:
             stream.close()
             raise _not_writable(path, err) from err
@@ -68,9 +95,25 @@ class Journal:
 
     def add(self, reading: Reading) -> None:
         """Keep a reading; raises `FednasError` when the disk is full, with all earlier ones kept."""
-        if self._stream is not None:
-            _write(self._stream, _line(reading), self._path)
+        self._put(_line(reading))
         self.readings.append(reading)
+
+    def keep(self, record: Record) -> None:
+        """Keep what is no reading; raises `FednasError` as `add` does."""
+        self._put(msgspec.json.encode(record) + b"\n")
+        self._take(record)
+
+    @property
+    def sittings(self) -> tuple[Sitting, ...]:
+        """Those that took readings, as they were last recorded."""
+        begun = [*self._first.values(), len(self.readings)]
+        read = [after > before for before, after in itertools.pairwise(begun)]
+        return tuple(itertools.compress(self._sittings.values(), read))
+
+    @property
+    def next_sitting(self) -> int:
+        """Number of the sitting that begins now."""
+        return len(self._sittings) + 1
 
     def __enter__(self) -> "Journal":
         return self
@@ -80,6 +123,46 @@ class Journal:
     ) -> None:
         if self._stream is not None:
             self._stream.close()
+
+    def _take(self, record: Record) -> None:
+        if isinstance(record, LayerReading):
+            self.layers.append(record)
+            return
+        if record.number not in self._sittings:
+            if record.number != self.next_sitting:
+                raise ValueError(f"sitting {record.number} comes after {len(self._sittings)}")
+            self._first[record.number] = len(self.readings)
+        self._sittings[record.number] = record
+
+    def _put(self, line: bytes) -> None:
+        if self._stream is not None and self.path is not None:
+            _write(self._stream, line, self.path)
+
+    def _read(self, path: Path, job: str) -> int:
+        """Take up what stands in the file; how many bytes of it are whole lines."""
+        data = read_bytes(path, "partial results")
+        # The last line may be torn: only what ends in a line break was fully written.
+        whole = data.rfind(b"\n") + 1
+        first, *lines = data[:whole].split(b"\n")
+        try:
+            header = msgspec.json.decode(first, type=_Header)
+            if header.schema != SCHEMA:
+                raise ValueError(f"they have schema {header.schema}, this version reads {SCHEMA}")
+            for line in lines[:-1]:
+                if line.startswith(b"{"):
+                    self._take(msgspec.json.decode(line, type=Record))
+                else:
+                    self.readings.append(_checked(msgspec.convert(json.loads(line), Reading)))
+        except (msgspec.MsgspecError, ValueError) as err:
+            raise FednasError(
+                f"partial results {path} are damaged: {err}", hint="start again without --resume"
+            ) from err
+        if header.job != job:
+            raise FednasError(
+                f"partial results {path} belong to another job: another space, plan, runtime, precision or setting",
+                hint="start again without --resume, or give that job's --out (and --seconds: sparse, network)",
+            )
+        return whole
 
 
 def _open_alone(path: Path, mode: Literal["r+b", "ab"]) -> FileIO:
@@ -118,24 +201,6 @@ def _not_writable(path: Path, err: OSError) -> FednasError:
 def _line(reading: Reading) -> bytes:
     numbers = f"{reading.latency_ms:.9g},{reading.elapsed_s:.4f},{'true' if reading.interrupted else 'false'}"
     return f"[{reading.group},{reading.candidate},{numbers}]\n".encode()
-
-
-def _read(path: Path, job: str) -> tuple[list[Reading], int]:
-    """The readings, and how many bytes of the file are whole lines."""
-    data = read_bytes(path, "partial results")
-    # The last line may be torn: only what ends in a line break was fully written.
-    first, *lines = data[: data.rfind(b"\n") + 1].split(b"\n")
-    try:
-        header = msgspec.json.decode(first, type=_Header)
-        readings = [_checked(msgspec.convert(json.loads(line), Reading)) for line in lines[:-1]]
-    except (msgspec.MsgspecError, ValueError) as err:
-        raise FednasError(f"partial results {path} are damaged: {err}", hint="start again without --resume") from err
-    if header.job != job:
-        raise FednasError(
-            f"partial results {path} belong to another job: another space, machine, power mode, runtime or setting",
-            hint="start again without --resume, or give that job's --out (and --seconds: sparse, network)",
-        )
-    return readings, data.rfind(b"\n") + 1
 
 
 def _checked(reading: Reading) -> Reading:

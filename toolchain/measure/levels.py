@@ -5,19 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fednas.latency_tables import readings_needed
 from fednas.toolchain.measure.drift import Corrected, take_drift_out
 from fednas.toolchain.measure.grouped import medians_by, quantiles_by, ranks_within
 from fednas.toolchain.measure.journal import Reading
-from fednas.toolchain.measure.rounds import LEAST_ROUNDS
+from fednas.toolchain.measure.rounds import LEAST_ROUNDS, TAIL_READINGS
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-TAIL = 0.9
-"""Percentile of the readings that a table holds beside the median, and its mirror image."""
 OUTLIER = 14.8
 """Modified z score from which a reading is called an outlier."""
 
@@ -63,7 +60,7 @@ def levels_of(corrected: Corrected, candidates: int) -> list[Level]:
 
 def _level(row: Sequence[float], samples: int) -> Level:
     median_ms, p10_ms, p90_ms, spread, first_over_second = row
-    claimed = samples >= readings_needed(TAIL)
+    claimed = samples >= TAIL_READINGS
     return Level(
         median_ms=median_ms,
         p10_ms=p10_ms if claimed else None,

@@ -1,14 +1,29 @@
 """Collecting the readings of a job on this machine."""
 
-from datetime import UTC, datetime
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from fednas.toolchain.measure.conditions import Watch
-from fednas.toolchain.measure.environment import load_average, read_machine
+import msgspec
+
+from fednas.common import FednasError
+from fednas.toolchain.measure.conditions import Conditions, Watch
+from fednas.toolchain.measure.gpu import read_gpu_state
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Journal
+from fednas.toolchain.measure.layers import read_layers
 from fednas.toolchain.measure.rounds import ReportProgress, measure
-from fednas.toolchain.measure.runtimes import find_runtime
+from fednas.toolchain.measure.runtimes import TimingRuntime, find_runtime
+from fednas.toolchain.measure.sittings import (
+    all_conditions,
+    begin_sitting,
+    end_sitting,
+    require_one_version,
+    require_same_state,
+    utc_now,
+)
 
 
 def collect_here(
@@ -17,22 +32,50 @@ def collect_here(
     """Time every candidate of the job in interleaved rounds.
 
     ``partial`` keeps every reading as it comes; ``resume`` goes on from it. Raises `FednasError` where it belongs
-    to another job.
+    to another job, or was begun with another runtime or in another state of the machine.
     """
     runtime = find_runtime(job.runtime)
-    before, load_before, version = read_machine(on_gpu=runtime.on_gpu), load_average(), runtime.version()
-    with Journal(partial, job=job.digest(version, before), resume=resume) as journal:
-        watch = Watch()
-        measure(job, journal, progress, watch=watch)
-        conditions = watch.conditions()
+    with Journal(partial, job=job.digest(), resume=resume) as journal:
+        with _sitting(runtime, journal) as watch, TemporaryDirectory(prefix="fednas-kernels-") as cache:
+            measure(job, journal, progress, watch=watch, cache=Path(cache))
+            read_layers(job, journal, progress, cache=Path(cache))
+        sittings = journal.sittings
+    first, last = sittings[0], sittings[-1]
     return Collected(
         job=job,
         readings=journal.readings,
-        runtime_version=version,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        before=before,
-        after=read_machine(on_gpu=runtime.on_gpu),
-        load_before=load_before,
-        load_after=load_average(),
-        conditions=conditions,
+        runtime_version=first.runtime_version,
+        date=utc_now(),
+        before=first.before,
+        after=last.after or last.before,
+        load_before=max(sitting.load_before for sitting in sittings),
+        load_after=max(sitting.load_after or 0.0 for sitting in sittings),
+        conditions=all_conditions(sittings),
+        sittings=sittings,
+        layers=journal.layers,
     )
+
+
+@contextmanager
+def _sitting(runtime: TimingRuntime, journal: Journal) -> Iterator[Watch]:
+    """Record what happens around the readings meanwhile, in the journal too, whatever comes in between."""
+    sitting = begin_sitting(runtime)
+    require_same_state(journal.sittings, sitting, journal.path)
+    sitting = msgspec.structs.replace(sitting, number=journal.next_sitting)
+    journal.keep(sitting)
+
+    def keep(conditions: Conditions) -> None:
+        journal.keep(msgspec.structs.replace(sitting, conditions=conditions))
+
+    gpu = functools.partial(read_gpu_state, name=sitting.before.gpu) if runtime.on_gpu else None
+    watch = Watch(gpu=gpu, keep=keep)
+    try:
+        yield watch
+    except BaseException:
+        # What stopped it is the news; a disk that is full also takes no record.
+        with suppress(FednasError):
+            journal.keep(end_sitting(sitting, runtime, watch.conditions()))
+        raise
+    ended = end_sitting(sitting, runtime, watch.conditions())
+    journal.keep(ended)
+    require_one_version(ended)

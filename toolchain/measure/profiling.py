@@ -28,6 +28,7 @@ def profile_space(
     threads: int = 1,
     batch: int = 1,
     seconds: float = 10.0,
+    tails: bool = False,
     partial: Path | None = None,
     resume: bool = False,
     accept_unfit: bool = False,
@@ -39,6 +40,7 @@ def profile_space(
     Args:
         seconds: device time for the readings; loading the models comes on top. More seconds, smaller spread, and for
             the plans sparse and network more candidates.
+        tails: go on, for ten times as long at most, until p10 and p90 of everything can be claimed.
         partial: file that keeps the raw readings; ``resume`` goes on from it.
         accept_unfit: return the table of a machine that is not fit to measure, with what was wrong in its remarks.
 
@@ -60,6 +62,7 @@ def profile_space(
         batch=batch,
         seconds=seconds,
         seed=seed,
+        tails=tails,
         space=space,
     )
     collected = collect_here(job, partial=partial, resume=resume, progress=progress)

@@ -11,8 +11,10 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
+from fednas.latency_tables import readings_needed
 from fednas.toolchain.measure.candidate_file import candidate_onnx
 from fednas.toolchain.measure.clock import Standstill, checked_reading, examine_clock
 from fednas.toolchain.measure.conditions import Watch
@@ -28,6 +30,10 @@ READING_MS = 0.1
 """A reading repeats its call until it takes about this long; the clock itself then stays below 0.1 % of it."""
 LEAST_ROUNDS = 9
 """Seven readings pin the median at 99 % confidence (`readings_needed`); two more for those that are interrupted."""
+TAIL_READINGS = readings_needed(0.9)
+"""From so many on, p90 can be claimed, and p10, its mirror image."""
+TAIL_TIMES = 10
+"""Times a group's seconds that it may take to reach them, where they are asked for."""
 WARMING_CALLS = 2
 """Before each reading of several calls, so that the model's weights lie in the cache; one call otherwise."""
 GROUP_WEIGHTS = 128_000_000
@@ -100,31 +106,35 @@ def passes_of(job: MeasuringJob) -> int:
 
 
 def measure(
-    job: MeasuringJob, journal: Journal, progress: ReportProgress | None = None, *, watch: Watch | None = None
+    job: MeasuringJob,
+    journal: Journal,
+    progress: ReportProgress | None = None,
+    *,
+    watch: Watch | None = None,
+    cache: Path | None = None,
 ) -> None:
-    """Time all candidates until the job's seconds are used and each has `LEAST_ROUNDS` readings.
+    """Time all candidates until the job's seconds are used and each has `LEAST_ROUNDS` readings, or those of tails.
 
     Candidate 0 is the reference: it is loaded once and read in every round of every group; all others are loaded
     anew in each pass. What the journal holds
     already counts. ``watch`` is told how the machine was meanwhile, and what the reference takes of energy where a
-    meter says so.
+    meter says so. ``cache`` is that of `LoadOrder`.
     """
     candidates = job.plan.candidates
     passes = passes_of(job)
     groups = groups_of(candidates, passes, job.seed, _most_weights())
-    least_rounds = math.ceil(LEAST_ROUNDS / passes)
+    rounds, tail = math.ceil(LEAST_ROUNDS / passes), math.ceil(TAIL_READINGS / passes) if job.tails else 0
     weights = [sum(_expected_ms(candidates[index], job.batch) for index in group) for group in groups]
     finished_s = 0.0
-    with _Loader(job, watch or Watch()) as loader:
+    with _Loader(job, watch or Watch(), cache) as loader:
         for number, group in enumerate(groups):
             seconds = job.seconds * weights[number] / sum(weights)
             old = [r for r in journal.readings if r.group == number]
             spent_s = max((r.elapsed_s for r in old), default=0.0)
-            counts = Counter(r.candidate for r in old)
-            rounds = min(counts[index] for index in group)
-            if spent_s < seconds or rounds < least_rounds:
+            due, done = _Due(seconds, rounds, tail), _Done(group, old)
+            if due.unmet(spent_s, done):
                 with _Group(number, group, loader, journal) as loaded:
-                    loaded.measure(_Due(seconds, least_rounds), spent_s, rounds, finished_s, progress)
+                    loaded.measure(due, spent_s, done, finished_s, progress)
             finished_s += seconds
         loader.weigh()
 
@@ -158,9 +168,10 @@ def usual_ms(model: TimedModel, reading_ms: float) -> float:
 class _Loader:
     """Makes and loads the models of a job, and keeps the reference, which every group needs, until it is left."""
 
-    def __init__(self, job: MeasuringJob, watch: Watch) -> None:
+    def __init__(self, job: MeasuringJob, watch: Watch, cache: Path | None) -> None:
         self.job = job
         self.watch = watch
+        self._cache = cache
         clock = examine_clock()
         self.reading_ms = clock.reading_ms(READING_MS)
         # A reading of few calls may be a third shorter than wanted, by rounding.
@@ -199,11 +210,42 @@ class _Loader:
         built = time.perf_counter()
         shape = input_shape(specs, job.batch)
         loaded = self._runtime.load(
-            model, input_shape=shape, threads=job.threads, seed=job.seed, precision=job.precision
+            model,
+            input_shape=shape,
+            threads=job.threads,
+            seed=job.seed,
+            precision=job.precision,
+            cache=self._cache,
         )
+        self.watch.doubts.update(dict.fromkeys(loaded.doubts))
         self.watch.build_s += built - start
         self.watch.load_s += time.perf_counter() - built
         return loaded
+
+
+class _Done:
+    """Readings of a group's candidates, from all sittings."""
+
+    def __init__(self, group: Sequence[int], old: Sequence[Reading]) -> None:
+        self._all = Counter(dict.fromkeys(group, 0))
+        self._undisturbed = Counter(dict.fromkeys(group, 0))
+        for reading in old:
+            self.add(reading)
+
+    def add(self, reading: Reading) -> None:
+        """One more."""
+        self._all[reading.candidate] += 1
+        self._undisturbed[reading.candidate] += not reading.interrupted
+
+    @property
+    def rounds(self) -> int:
+        """That every candidate had a reading in."""
+        return min(self._all.values())
+
+    @property
+    def undisturbed(self) -> int:
+        """Fewest readings of a candidate that no other program interrupted: others may be set aside."""
+        return min(self._undisturbed.values())
 
 
 class _Due(NamedTuple):
@@ -211,6 +253,14 @@ class _Due(NamedTuple):
 
     seconds: float
     rounds: int
+    tail: int
+    """Undisturbed readings of each candidate, if that is possible within `TAIL_TIMES` the seconds."""
+
+    def unmet(self, spent_s: float, done: _Done) -> bool:
+        """Whether it must go on."""
+        if spent_s < self.seconds or done.rounds < self.rounds:
+            return True
+        return done.undisturbed < self.tail and spent_s < TAIL_TIMES * self.seconds
 
 
 class _Group:
@@ -248,26 +298,25 @@ class _Group:
         self._models.clear()
 
     def measure(
-        self, due: _Due, spent_s: float, rounds: int, finished_s: float, progress: ReportProgress | None
+        self, due: _Due, spent_s: float, done: _Done, finished_s: float, progress: ReportProgress | None
     ) -> None:
-        """Rounds until what is due is reached; ``spent_s`` and ``rounds`` of it were read in earlier sittings."""
+        """Rounds until what is due is reached; ``spent_s`` and ``done`` of it were read in earlier sittings."""
         # A resumed run takes up with another order; the order need only be random.
-        rng = random.Random(f"{self._seed} {self._number} {rounds}")  # noqa: S311
+        rng = random.Random(f"{self._seed} {self._number} {done.rounds}")  # noqa: S311
         start = time.perf_counter() - spent_s
         elapsed_s = last_s = 0.0
         # Half a round too many as often as half a round too few: the sum over groups meets the job's seconds.
-        while elapsed_s + last_s / 2 < due.seconds - spent_s or rounds < due.rounds:
+        while due.unmet(spent_s + elapsed_s + last_s / 2, done):
             rng.shuffle(self._group)
             for index in self._group:
-                self._read(index, start)
-            rounds += 1
+                done.add(self._read(index, start))
             self._watch.look()
             now_s = time.perf_counter() - start - spent_s
             elapsed_s, last_s = now_s, now_s - elapsed_s
             if progress is not None:
-                progress(finished_s + min(spent_s + elapsed_s, due.seconds), self._seconds, f"round {rounds}")
+                progress(finished_s + min(spent_s + elapsed_s, due.seconds), self._seconds, f"round {done.rounds}")
 
-    def _read(self, index: int, start: float) -> None:
+    def _read(self, index: int, start: float) -> Reading:
         model, times = self._models[index], self._times[index]
         model.call(WARMING_CALLS if times > 1 else 1)
         before = interruptions()
@@ -276,7 +325,9 @@ class _Group:
         if self._standstill.happened(latency_ms, self._usual_ms[index]):
             self._watch.stops += 1
             interrupted = True
-        self._journal.add(Reading(self._number, index, latency_ms, time.perf_counter() - start, interrupted))
+        reading = Reading(self._number, index, latency_ms, time.perf_counter() - start, interrupted)
+        self._journal.add(reading)
+        return reading
 
 
 def _expected_ms(specs: Specs, batch: int) -> float:

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from fednas.latency_tables import LatencyTable, Machine, lint
 from fednas.toolchain.measure.conditions import Conditions
+from fednas.toolchain.measure.gpu import TELLING
 from fednas.toolchain.measure.job import Collected
 from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.sittings import Sitting
 
 UNFIT_REPEATABILITY = 0.05
 """Two halves of one session that differ by more than this say that the machine cannot be trusted to 5 %."""
@@ -34,11 +36,10 @@ def remarks_on(
         halves: how slow the machine was in the second half of the session, over the first.
     """
     return (
-        *_changes(collected.before, collected.after),
         *_of_the_readings(collected.readings, repeatability, drift, halves),
-        *_crowd(collected),
-        *_held_back(collected.conditions),
-        *_clock(collected.conditions, len(collected.readings)),
+        *_of_sittings(collected),
+        *_stops(collected.conditions, len(collected.readings)),
+        *collected.conditions.doubts,
     )
 
 
@@ -52,12 +53,31 @@ def interrupted_share(readings: Sequence[Reading]) -> float:
     return sum(reading.interrupted for reading in readings) / len(readings)
 
 
+def _of_sittings(collected: Collected) -> Iterator[str]:
+    """What was wrong around the readings of any sitting: a quiet one does not make good for it."""
+    sittings = collected.each_sitting
+    for sitting in sittings:
+        where = f"in sitting {sitting.number}, " if len(sittings) > 1 else ""
+        remarks = (
+            *_changes(sitting.before, sitting.after or sitting.before),
+            *_crowd(sitting, collected.job.threads),
+            *_held_back(sitting.conditions),
+            *_hot_gpu(sitting.conditions),
+            *_clock(sitting.conditions),
+        )
+        yield from (where + remark for remark in remarks)
+
+
 def _changes(before: Machine, after: Machine) -> Iterator[str]:
-    """What about the machine changed during the session and makes its readings a mixture."""
+    """What about the machine changed during a sitting and makes its readings a mixture."""
     for name in ("affinity", "governor", "power_mode", "min_mhz", "max_mhz", "limit_mhz"):
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield f"{name} changed from {old} to {new} meanwhile"
+    for name in ("driver", "power_limit_w", "min_mhz", "max_mhz"):
+        old, new = getattr(before.gpu_state, name, None), getattr(after.gpu_state, name, None)
+        if old != new:
+            yield f"the GPU's {name} changed from {old} to {new} meanwhile"
     events = (after.throttle_events or 0) - (before.throttle_events or 0)
     if before.throttle_events is not None and events > 0:
         yield f"heat or low voltage slowed the processor {events} time{'s' * (events != 1)} meanwhile"
@@ -80,13 +100,12 @@ def _of_the_readings(
         yield f"the second half of the session took {halves:.2f} times as long as the first: {cause}"
 
 
-def _crowd(collected: Collected) -> Iterator[str]:
+def _crowd(sitting: Sitting, threads: int) -> Iterator[str]:
     """Other programs on our cores; without counts of the processor's time, what the load average says."""
-    cores, threads = len(collected.before.affinity), collected.job.threads
-    others = collected.conditions.usage.others_cores
+    cores, others = len(sitting.before.affinity), sitting.conditions.usage.others_cores
     if others is None:
-        if collected.load_before > cores:
-            yield f"{collected.load_before:.1f} processes ran before the start, on {cores} cores"
+        if sitting.load_before > cores:
+            yield f"{sitting.load_before:.1f} processes ran before the start, on {cores} cores"
     elif others + threads > cores + CROWDED:
         yield f"other programs kept {others:.1f} of its {cores} cores busy; measuring takes {threads}"
 
@@ -99,8 +118,16 @@ def _held_back(conditions: Conditions) -> Iterator[str]:
         yield f"the container's processor quota stopped it for {usage.throttled:.0%} of the time"
 
 
-def _clock(conditions: Conditions, readings: int) -> Iterator[str]:
+def _hot_gpu(conditions: Conditions) -> Iterator[str]:
+    if telling := [cause for cause in conditions.gpu_slowed_by if cause in TELLING]:
+        yield f"the clock of the GPU was lowered by {' and '.join(telling)}"
+
+
+def _clock(conditions: Conditions) -> Iterator[str]:
     if conditions.timer_share is not None and conditions.timer_share > UNFIT_TIMER:
         yield f"its clock is too coarse: {conditions.timer_share:.0%} of the shortest reading is the clock's own"
+
+
+def _stops(conditions: Conditions, readings: int) -> Iterator[str]:
     if conditions.stops > UNFIT_STOPS * readings:
         yield f"it stood still, or its clock jumped, during {conditions.stops} of {readings} readings"

@@ -67,7 +67,8 @@ def test_a_killed_run_goes_on(tiny_space: SearchSpace, cpu: DeviceProfile, tmp_p
     resumed = profile_space(tiny_space, cpu, seconds=0.1, partial=partial, resume=True, accept_unfit=True)
     assert partial.read_bytes().startswith(before)
     assert min(entry.samples for entry in resumed.entries) >= LEAST_ROUNDS
-    assert resumed.session.readings == partial.read_bytes().count(b"\n") - 1
+    assert resumed.session.readings == partial.read_bytes().count(b"\n[")
+    assert resumed.session.sittings == 2
 
 
 def test_readings_of_other_settings_do_not_count(tiny_space: SearchSpace, cpu: DeviceProfile, tmp_path: Path) -> None:

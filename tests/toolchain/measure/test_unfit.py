@@ -125,14 +125,6 @@ def test_outliers_are_counted_and_kept(tiny_space: SearchSpace) -> None:
     assert table.session.readings == len(slow)
 
 
-@pytest.mark.parametrize("change", [{"power_mode": "15W"}, {"governor": "performance"}, {"affinity": (0,)}])
-def test_readings_in_another_state_are_of_another_job(tiny_space: SearchSpace, change: dict[str, object]) -> None:
-    job = session(tiny_space).job
-    other = msgspec.structs.replace(BEFORE, **change)
-    assert job.digest("1", BEFORE) == job.digest("1", msgspec.structs.replace(BEFORE, temperature_c=70.0))
-    assert job.digest("1", BEFORE) != job.digest("1", other)
-
-
 @pytest.mark.parametrize(("rounds", "claimed"), [(12, False), (43, False), (44, True)])
 def test_percentiles_are_claimed_from_44_readings_on(
     tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch, rounds: int, claimed: bool

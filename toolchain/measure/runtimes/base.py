@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from fednas.common import ContractError, FednasError
 from fednas.export import Precision, tolerance_for
@@ -20,11 +20,23 @@ ENQUEUE_BOUND = 0.8
 """Share of the device's time from which on enqueueing is said to bind it; trtexec warns at the same."""
 
 
+class LayerTime(NamedTuple):
+    """One layer of a model, as its runtime's own profile has it."""
+
+    name: str
+    """As the runtime calls it; of our graphs it names the block, or the nodes that were fused."""
+    milliseconds: float
+    """Of one call."""
+
+
 class TimedModel(ABC):
     """One loaded model with random input in place, so that a call copies nothing.
 
     Use it as a context manager, or close it. The public methods check, the private ones of a subclass work.
     """
+
+    doubts: tuple[str, ...] = ()
+    """What the runtime leaves open about it, such as the precision that its layers really have."""
 
     def __init__(self) -> None:
         self._open = True
@@ -147,6 +159,9 @@ class LoadOrder:
     """Of the input, which is standard normal."""
     precision: Precision = "fp32"
     """Of the model."""
+    cache: Path | None = None
+    """Folder where a runtime that times kernels while it builds keeps their times: the next model is then built sooner,
+    and of the same kernels. Others take no notice."""
 
 
 class TimingRuntime(ABC):
@@ -161,6 +176,8 @@ class TimingRuntime(ABC):
     on_gpu: ClassVar[bool] = False
     networks_only: ClassVar[bool] = False
     """Whether only whole networks can be timed, and building one takes so long that single blocks do not pay."""
+    gives_layers: ClassVar[bool] = False
+    """Whether `layers` has anything to say."""
     evidence: ClassVar[str]
     """What of this code was run for real, in a sentence."""
 
@@ -184,6 +201,7 @@ class TimingRuntime(ABC):
         threads: int = 1,
         seed: int = 0,
         precision: str = "fp32",
+        cache: Path | None = None,
     ) -> TimedModel:
         """Load an ONNX model and put a random input in place; the arguments are those of `LoadOrder`.
 
@@ -192,8 +210,23 @@ class TimingRuntime(ABC):
         """
         self.require()
         taken = self.require_precision(precision)
-        order = LoadOrder(model=model, input_shape=input_shape, threads=threads, seed=seed, precision=taken)
-        return self._load(order)
+        return self._load(
+            LoadOrder(model=model, input_shape=input_shape, threads=threads, seed=seed, precision=taken, cache=cache)
+        )
+
+    def layers(self, order: LoadOrder, runs: int) -> tuple[LayerTime, ...]:
+        """Time every layer in ``runs`` calls of a copy of the model that is loaded for it alone.
+
+        Profiling slows a model down, so one that is timed is never profiled. Raises `FednasError` as `load`.
+        """
+        if not self.gives_layers or runs < 1:
+            raise ContractError(f"{self.name} was asked for the layers of {runs} calls")
+        self.require()
+        return self._layers(order, runs)
+
+    def _layers(self, order: LoadOrder, runs: int) -> tuple[LayerTime, ...]:
+        """As `layers`, where the runtime gives them."""
+        raise NotImplementedError
 
     def require_precision(self, precision: str) -> Precision:
         """``precision``, if models of it can be timed; raises `FednasError` otherwise."""
