@@ -57,6 +57,12 @@ def profile(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the readings of an interrupted run.")] = False,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for readings, at least nine of each model.")] = 10.0,
+    tails: Annotated[
+        bool,
+        typer.Option(
+            "--tails", help="Go on, for ten times --seconds at most, until p10 and p90 of everything can be claimed."
+        ),
+    ] = False,
     accept_unfit: Annotated[
         bool, typer.Option("--accept-unfit", help="Write the table of an unfit machine, marked as such.")
     ] = False,
@@ -100,7 +106,7 @@ def profile(
             seconds=seconds,
             profiles=profiles,
         )
-        unused = {"--power-mode": power_mode is not None, "--lock-clocks": lock_clocks}
+        unused = {"--power-mode": power_mode is not None, "--lock-clocks": lock_clocks, "--tails": tails}
         if all(place.startswith("ssh://") for place in places):
             ssh = SshOptions(over=places, python=board_python, resume=resume, accept_unfit=accept_unfit, out=out)
             profile_boards(options, ssh, _given(unused))
@@ -145,6 +151,7 @@ def profile(
                 threads=threads,
                 batch=batch,
                 seconds=seconds,
+                tails=tails,
                 partial=partial,
                 resume=resume,
                 accept_unfit=accept_unfit,
@@ -156,12 +163,24 @@ def profile(
     save_table(table, path)
     with file_errors(readings_path(path)):
         partial.replace(readings_path(path))
+    if tails and (lacking := _without_tails(table)):
+        warn(
+            f"{lacking} lack p10 and p90: ten times --seconds were over before they had readings enough; "
+            "give more --seconds"
+        )
     tell_table(table, path)
 
 
 def tell_table(table: "LatencyTable", path: Path) -> None:
     """Print what was written as ``path`` and how far it can be trusted."""
     emit(table_document(table, path), table_text(table, path))
+
+
+def _without_tails(table: "LatencyTable") -> str:
+    """How many blocks and networks were measured too rarely for p10 and p90; empty if none was."""
+    blocks = sum(entry.origin == "measured" and entry.p90_ms is None for entry in table.entries)
+    networks = sum(network.p90_ms is None for network in table.networks)
+    return f"{blocks} blocks and {networks} networks" if blocks or networks else ""
 
 
 def table_document(table: "LatencyTable", path: Path) -> dict[str, object]:

@@ -186,6 +186,24 @@ def test_an_unfit_machine_ends_with_5_and_keeps_the_readings(tmp_path: Path, mon
     assert not (tmp_path / "cpu.json.partial").exists()
 
 
+@pytest.mark.parametrize(("times", "claimed"), [(1e6, True), (0, False)])
+def test_tails_are_claimed_or_it_is_said_that_they_are_not(
+    times: float, claimed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fednas.toolchain.measure.rounds.TAIL_TIMES", times)
+    space, table = tmp_path / "space.json", tmp_path / "cpu.json"
+    space.write_text(json.dumps(SPACE))
+    code, _, err = run(
+        *("profile", "--device", "cpu", "--space", space, "--seconds", 0.1, "--accept-unfit", "--out", table),
+        "--tails",
+    )
+    assert code == ExitCode.OK
+    entries = json.loads(table.read_text())["entries"]
+    assert all(("p10_ms" in entry, "p90_ms" in entry) == (claimed, claimed) for entry in entries)
+    wanted = rf"{len(entries)} blocks and \d+ networks lack p10 and p90: ten times --seconds were over .*; give more"
+    assert err == "" if claimed else re.search(wanted, err)
+
+
 def test_a_damaged_table_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     path.write_text('{"schema": 1}')

@@ -110,6 +110,7 @@ def test_bad_imports_are_one_line(words: tuple[str, ...], message: str, kit: Pat
     ("words", "message"),
     [
         (("--over", "kit:"), "--over kit: names no folder; such as --over kit:./board-kit"),
+        (("--over", "kit:k", "--tails"), "--tails cannot be given with --over kit:DIR"),
         (("--over", "kit:k", "--resume"), "--resume cannot be given with --over kit:DIR"),
         (("--over", "kit:k", "--out", "t", "--accept-unfit"), "--out and --accept-unfit cannot be given"),
         (("--over", "kit:k", "--runtime", "trtexe"), "unknown runtime of a kit 'trtexe'; did you mean trtexec"),

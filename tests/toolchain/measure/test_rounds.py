@@ -1,5 +1,7 @@
 """The rounds on a runtime that is made up: clocks that jump, machines that sleep, models below a tick of the clock."""
 
+import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,6 +86,25 @@ def test_every_model_has_the_readings_that_its_median_needs(job: MeasuringJob, m
     assert list(counts) == [PASSES * ROUNDS_OF_A_PASS] * len(job.plan.candidates)
     assert PASSES * ROUNDS_OF_A_PASS >= LEAST_ROUNDS
     assert {reading.latency_ms for reading in journal.readings} == {2.0}
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 0.02])
+def test_tails_take_as_many_readings_as_p90_needs_or_ten_times_the_seconds(
+    job: MeasuringJob, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    use(monkeypatch, lambda _: 2.0)
+    # One reading in five is disturbed, and does not count towards a tail.
+    asked = iter(range(10**9))
+    monkeypatch.setattr("fednas.toolchain.measure.rounds.interruptions", lambda: next(asked) // 10)
+    monkeypatch.setattr("fednas.toolchain.measure.rounds.TAIL_TIMES", 10 if seconds < 1e-6 else 1e6)
+    with Journal(None, job="", resume=False) as journal:
+        measure(dataclasses.replace(job, seconds=seconds, tails=True), journal)
+    quiet = Counter(reading.candidate for reading in journal.readings if not reading.interrupted)
+    assert len(quiet) == len(job.plan.candidates)
+    if seconds < 1e-6:
+        assert set(Counter(reading.candidate for reading in journal.readings).values()) == {PASSES * ROUNDS_OF_A_PASS}
+    else:
+        assert min(quiet.values()) >= readings_needed(0.9) == 44
 
 
 def test_a_large_model_is_not_called_more_often_than_it_is_read(
