@@ -21,12 +21,20 @@ Copy this folder to the board, then there:
 It takes about {minutes} of readings, and time to load or build the models on top. Stop it at any moment, run it
 again, and it goes on; at most the reading in progress is lost. Leave the board alone meanwhile. Nothing outside this
 folder is written and no setting of the board is changed: set power mode and clocks first, as they will be in use.
+Where the program tegrastats is in PATH it runs beside the readings, as you, and is ended with the script.
 
 When it is done, carry `results.json` home:
 
     fednas-export profile import results.json
 
-Exit codes: 0 done; 1 something that you can mend, in one line; 5 nothing here can run the models.
+Exit codes, also of `--check`:
+
+| code | meaning |
+| --- | --- |
+| 0 | done |
+| 1 | something that you can mend, in one line; also after Ctrl-C |
+| 2 | options that do not exist |
+| 5 | this board cannot measure: nothing here can run the models, or its clock is of no use |
 
 | file | what it is |
 | --- | --- |

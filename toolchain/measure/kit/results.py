@@ -3,10 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
-
-import msgspec
-from msgspec import Meta
+from typing import NoReturn
 
 from fednas.common import FednasError
 from fednas.latency_tables import Energy, Machine
@@ -15,142 +12,23 @@ from fednas.toolchain.measure.counters import Usage
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Reading
 from fednas.toolchain.measure.kit.decoding import decode_hostile, read_limited
-from fednas.toolchain.measure.kit.document import (
-    AtLeastOne,
-    Count,
-    KitDocument,
-    Name,
-    Sha256,
-    Text,
-    check_document,
-    digest_of,
+from fednas.toolchain.measure.kit.document import KitDocument, check_document, digest_of
+from fednas.toolchain.measure.kit.evidence import RUNTIMES, check_evidence
+from fednas.toolchain.measure.kit.results_file import (
+    LARGEST,
+    SCHEMA,
+    BoardState,
+    MeasuredEnergy,
+    Results,
 )
 from fednas.toolchain.measure.plan import PLANS
 
-SCHEMA = 1
 LARGEST_RESULTS = 256 * 2**20
 """Bytes, packed or unpacked."""
-LARGEST = 1e9
-"""Of any number that is measured: thirty years of seconds. What is computed of such numbers is still finite."""
 SHORTEST_MS = 1e-7
 """A tenth of a tick of the fastest clocks."""
-NonNegative = Annotated[float, Meta(ge=0, le=LARGEST)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0, le=LARGEST)]
-Celsius = Annotated[float, Meta(ge=-100, le=300)]
-RUNTIMES = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "trtexec": "tensorrt"}
-"""What measured on the board, and the runtime that it is: trtexec is a program around TensorRT."""
 LEAST_ROUNDS = {"onnxruntime": 9, "tensorrt": 9, "trtexec": 5}
 """A visit of trtexec holds hundreds of runs, so fewer of them will do."""
-
-
-class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The board at one moment, as its own script read it; None: not readable there."""
-
-    cpu_model: Text
-    architecture: Text
-    operating_system: Text
-    cores: AtLeastOne
-    affinity: tuple[Count, ...]
-    memory_bytes: Count | None
-    governor: Text | None
-    power_mode: Text | None
-    current_mhz: Positive | None
-    min_mhz: Positive | None
-    """Lowest that the governor may choose."""
-    max_mhz: Positive | None
-    """What the hardware can do."""
-    limit_mhz: Positive | None
-    """Highest that the governor may choose."""
-    gpu_mhz: Positive | None
-    gpu: Text | None
-    board: Text | None
-    """Name of the board in its device tree."""
-    software: Text | None
-    """Of a Jetson: its L4T release."""
-    temperature_c: Celsius | None
-    """Of the hottest zone."""
-    zones_c: dict[Text, Celsius]
-    throttled: Count | None
-    """Counter of throttling events; of a Raspberry Pi, how many of its flags are up."""
-    power_w: NonNegative | None
-    power_source: Text | None
-    load: NonNegative
-    python_version: Text
-    numpy_version: Text | None
-
-
-class Moment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What was read cheaply between two rounds."""
-
-    group: Count
-    elapsed_s: NonNegative
-    temperature_c: Celsius | None
-    current_mhz: Positive | None
-    gpu_mhz: Positive | None
-    throttled: Count | None
-    power_w: NonNegative | None
-
-
-class Around(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What went on around the readings of the last sitting; None where the board does not say."""
-
-    load_s: NonNegative
-    """Loading or building the models."""
-    timer_share: Share | None
-    """Of the shortest reading, what the clock itself makes uncertain."""
-    others_cores: NonNegative | None
-    """Cores that other programs kept busy, on average."""
-    stolen: Share | None
-    throttled: Share | None
-    """Of the time, during which a control group's quota held the script back."""
-
-
-class MeasuredEnergy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Mean power in an idle stretch, and in one of nothing but the reference network."""
-
-    source: Text
-    idle_w: NonNegative
-    busy_w: NonNegative
-    idle_s: Positive
-    busy_s: Positive
-    inferences: AtLeastOne
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something that happened to the run."""
-
-    what: Text
-    seconds: float
-
-
-class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of ``results.json``."""
-
-    schema: int
-    sha256: Sha256
-    """Digest of all other keys."""
-    kit: Sha256
-    job: KitDocument
-    runtime: Name
-    runtime_version: Text
-    settings: dict[Text, Text]
-    """How the runtime was set, in its own words."""
-    seconds: Positive
-    """Asked on the board; the job's unless `--seconds` was given there."""
-    least_rounds: AtLeastOne
-    sittings: AtLeastOne
-    started: Text
-    date: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
-    before: BoardState
-    after: BoardState
-    around: Around
-    energy: MeasuredEnergy | None
-    moments: tuple[Moment, ...]
-    events: tuple[Event, ...]
-    readings: tuple[Reading, ...]
-    samples: tuple[tuple[Positive, ...], ...]
-    """Single runs behind each reading, in milliseconds, where the runtime reports them; else empty."""
 
 
 def read_results(path: Path, *, job: MeasuringJob | None = None, kit: KitDocument | None = None) -> Collected:
@@ -182,8 +60,7 @@ def results_from_json(content: bytes, what: str) -> Results:
         _refuse(what, "mix two kits: the job in them is not that of the kit that they name")
     if results.job.plan.name not in PLANS:
         _refuse(what, f"are of plan {results.job.plan.name!r}, which this version does not know")
-    if RUNTIMES.get(results.runtime) is None:
-        _refuse(what, f"were measured with {results.runtime!r}; known are {', '.join(RUNTIMES)}")
+    check_evidence(results, what)
     if results.least_rounds < LEAST_ROUNDS[results.runtime]:
         _refuse(what, f"were taken in only {results.least_rounds} rounds")
     _check_readings(results, what)
@@ -260,6 +137,7 @@ def _conditions(results: Results) -> Conditions:
     around, moments = results.around, results.moments
     clocks = [moment.current_mhz for moment in moments if moment.current_mhz is not None]
     temperatures = [moment.temperature_c for moment in moments if moment.temperature_c is not None]
+    temperatures += [degrees for row in results.power for degrees in row.zones_c.values()]
     return Conditions(
         load_s=around.load_s,
         timer_share=around.timer_share,

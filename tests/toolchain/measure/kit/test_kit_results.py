@@ -107,7 +107,7 @@ def drop_candidate(number: int) -> Change:
         (set_key("readings", 3, 1, to=1.5), r"Expected int, got float \(key readings"),
         (set_key("readings", 3, to=[0, 1]), r"Expected array of length 5 \(key readings\[3\]\)"),
         (set_key("readings", to=[]), "lack a group of readings"),
-        (set_key("samples", to=[[1.0]]), "hold 1 sets of samples for"),
+        (set_key("samples", to=[[1.0]]), "hold samples of single runs, which onnxruntime does not tell"),
         (drop_candidate(2), "lack 1 of 7 candidates, candidate 2 for one"),
         (drop_candidate(0), "lack the reference network in a group"),
         (lambda d: d.update(readings=d["readings"][:14]), "hold only 2 readings of a candidate, of at least 9"),

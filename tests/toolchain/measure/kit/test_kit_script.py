@@ -283,13 +283,32 @@ def test_a_board_with_nothing_usable_says_why_with_exit_code_5(make_kit: MakeKit
     assert run(make_kit("small"), "--check", environment=nothing).returncode == 5
 
 
-def test_another_runtime_is_named_but_not_taken_unasked(make_kit: MakeKit, board: dict[str, str]) -> None:
+def test_models_of_one_runtime_are_not_run_by_another(make_kit: MakeKit, board: dict[str, str]) -> None:
+    """An int8 model for TensorRT holds floats that its builder quantises: ONNX Runtime would time something else."""
     kit = make_kit("tensorrt")
-    done = run(kit, environment=board)
-    assert done.returncode == 5
-    assert "--runtime onnxruntime would work here, but measures something else" in done.stderr
-    assert run(kit, "--runtime", "onnxruntime", environment=board).returncode == 0
-    assert read_results(kit / "results.json").job.runtime == "onnxruntime"
+    for words in (("--runtime", "onnxruntime"), ("--check", "--runtime", "onnxruntime")):
+        done = run(kit, *words, environment=board)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            "measure.py: error: this kit is for tensorrt or trtexec, its models are not made for onnxruntime; "
+            "write another kit with --runtime onnxruntime\n"
+        )
+
+
+def test_checking_gives_each_reason_once(make_kit: MakeKit) -> None:
+    checked = run(make_kit("tensorrt"), "--check", environment={"PATH": "/usr/bin:/bin"})
+    assert (checked.returncode, checked.stderr) == (5, "")
+    assert checked.stdout.count("cannot be imported") == 1
+    assert checked.stdout.count("not found in PATH") == 1
+    assert checked.stdout.endswith("would use  nothing: nothing that may run this kit is usable here\n")
+
+
+def test_the_exit_codes_are_in_the_help_and_in_the_readme(make_kit: MakeKit) -> None:
+    kit = make_kit()
+    said = " ".join(run(kit, "--help", environment={"PATH": "/usr/bin:/bin"}).stdout.split())
+    for code, meaning in (("0", "done"), ("1", "something that you can mend"), ("5", "this board cannot measure")):
+        assert f"{code} {meaning}" in said
+        assert f"| {code} | {meaning}" in (kit / "README.md").read_text()
 
 
 @pytest.mark.parametrize("words", [("--seconds", "0"), ("--seconds", "nan"), ("--runtime", "tflite"), ("more",)])

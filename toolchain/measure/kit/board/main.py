@@ -5,9 +5,10 @@ import os
 import platform
 import sys
 import traceback
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 from fednas.export.board.problem import BoardProblem
+from fednas.toolchain.measure.kit.board.choice import described, first_usable, tried_runtimes
 from fednas.toolchain.measure.kit.board.folder import (
     PARTIAL_NAME,
     RESULTS_NAME,
@@ -15,18 +16,28 @@ from fednas.toolchain.measure.kit.board.folder import (
     UnfitBoard,
     check_models,
     read_job,
+    sha256_of_file,
 )
-from fednas.toolchain.measure.kit.board.measuring import Measuring, free_bytes, halves_of_reference
+from fednas.toolchain.measure.kit.board.halves import TOLD_HALVES_RATIO, UNFIT_HALVES_RATIO, halves_ratio
+from fednas.toolchain.measure.kit.board.measuring import Measuring, free_bytes
 from fednas.toolchain.measure.kit.board.on_onnxruntime import BOARD_RUNTIMES
 from fednas.toolchain.measure.kit.board.partial import Partial, utc_now, write_results
 from fednas.toolchain.measure.kit.board.state import BoardReader
+from fednas.toolchain.measure.kit.board.tegrastats import Tegrastats
 
 RESULTS_SCHEMA = 1
 EXIT_DONE, EXIT_MEND, EXIT_UNFIT = 0, 1, 5
-ACCEPTABLE = {"onnxruntime": ("onnxruntime",), "tensorrt": ("tensorrt", "trtexec"), "trtexec": ("trtexec",)}
-"""What may run a kit of each runtime, best first: trtexec runs the same engines as the Python module."""
-HEAT = 1.05
-"""Ratio of the session's halves that is told to whoever stands at the board."""
+SHOWN = {
+    "board": "",
+    "software": "",
+    "power_mode": "",
+    "governor": "",
+    "current_mhz": " MHz",
+    "temperature_c": " C",
+    "throttled": "",
+    "power_w": " W",
+}
+"""Of the board's state, by ``--check``, with its unit."""
 
 
 def main(arguments: List[str], folder: Optional[str] = None) -> int:
@@ -55,10 +66,11 @@ def _options() -> argparse.ArgumentParser:
         prog="measure.py",
         description="Measure the models of this kit on this machine, and write results.json. "
         "Without options it does the right thing; stopped, it goes on when it is run again.",
-        epilog="Exit codes: 0 done, 1 something you can mend, 5 nothing here can run the models.",
+        epilog="Exit codes: 0 done; 1 something that you can mend, or stopped by Ctrl-C; 2 options that do not exist; "
+        "5 this board cannot measure: nothing here can run the models, or its clock is of no use.",
     )
     parser.add_argument("--check", action="store_true", help="say what it would use, and why; measure nothing")
-    parser.add_argument("--runtime", choices=sorted(BOARD_RUNTIMES), help="use this one, not what the kit asks for")
+    parser.add_argument("--runtime", choices=sorted(BOARD_RUNTIMES), help="use this one of those that may run the kit")
     parser.add_argument("--seconds", type=_seconds, help="time for readings, earlier sittings included")
     return parser
 
@@ -78,26 +90,40 @@ def _run(options: argparse.Namespace, folder: str) -> int:
     check_models(job)
     if options.check:
         return _check(job, options.runtime)
-    runtime = chosen_runtime(job, options.runtime)
+    tried = tried_runtimes(job, options.runtime)
+    runtime = first_usable(tried)
+    for passed in tried[: [each.runtime for each in tried].index(runtime)]:
+        _say("not used: %s: %s" % (passed.name, passed.reason))
     _say("%s %s: %s" % (runtime.name, runtime.version, described(runtime.settings)))
-    reader = BoardReader()
-    before = reader.state(runtime.numpy_version)
-    seconds = options.seconds or job.seconds
-    with Partial(folder, _identity(job, runtime, before), before) as partial:
-        if partial.readings:
-            _say("going on: %d readings are there already" % len(partial.readings))
-        measuring = Measuring(job, runtime, partial, reader, seconds, _say)
-        if partial.readings and not all(map(measuring.finished, measuring.groups())):
-            partial.add_event("resumed", 0.0)
-        if not measuring.run() and os.path.exists(os.path.join(folder, RESULTS_NAME)):
-            _say("%s is there already; `--seconds` with more seconds goes on" % RESULTS_NAME)
-            return EXIT_DONE
-        document = _results(job, runtime, partial, reader.state(runtime.numpy_version))
-        document.update(
-            seconds=seconds, least_rounds=measuring.least_rounds, around=measuring.around(), energy=measuring.energy()
-        )
-        _say("done: %d readings in %s" % (len(partial.readings), write_results(folder, document)))
-        _remark(partial)
+    with Tegrastats() as tegrastats:
+        tegrastats.wait()
+        reader = BoardReader(tegrastats)
+        before = reader.state(runtime.numpy_version)
+        with Partial(folder, _identity(job, runtime, before), before) as partial:
+            return _measure(job, runtime, partial, reader, tegrastats, options.seconds or job.seconds)
+
+
+def _measure(
+    job: BoardJob, runtime: Any, partial: Partial, reader: BoardReader, tegrastats: Tegrastats, seconds: float
+) -> int:
+    if partial.readings:
+        _say("going on: %d readings are there already" % len(partial.readings))
+    measuring = Measuring(job, runtime, partial, reader, seconds, _say, tegrastats)
+    if partial.readings and not all(map(measuring.finished, measuring.groups())):
+        partial.add_event("resumed", 0.0)
+    if not measuring.run() and os.path.exists(os.path.join(job.folder, RESULTS_NAME)):
+        _say("%s is there already; `--seconds` with more seconds goes on" % RESULTS_NAME)
+        return EXIT_DONE
+    if tegrastats.complaint:
+        partial.add_event(tegrastats.complaint, 0.0)
+    document = _results(job, runtime, partial, reader.state(runtime.numpy_version))
+    # Measuring energy has one of its own, that looks more often.
+    tegrastats.close()
+    document.update(
+        seconds=seconds, least_rounds=measuring.least_rounds, around=measuring.around(), energy=measuring.energy()
+    )
+    _say("done: %d readings in %s" % (len(partial.readings), write_results(job.folder, document)))
+    _remark(partial)
     return EXIT_DONE
 
 
@@ -109,6 +135,7 @@ def _results(job: BoardJob, runtime: Any, partial: Partial, after: Dict[str, Any
         "runtime": runtime.name,
         "runtime_version": runtime.version,
         "settings": runtime.settings,
+        "engines": _engines(job, runtime),
         "sittings": 1 + sum(event["what"] == "resumed" for event in partial.events),
         "started": partial.header["started"],
         "date": utc_now(),
@@ -116,60 +143,51 @@ def _results(job: BoardJob, runtime: Any, partial: Partial, after: Dict[str, Any
         "after": after,
         "moments": partial.moments,
         "events": partial.events,
+        "power": partial.power,
         "readings": [list(reading[:5]) for reading in partial.readings],
         "samples": [list(r.samples) for r in partial.readings] if any(r.samples for r in partial.readings) else [],
     }
 
 
-def chosen_runtime(job: BoardJob, asked: Optional[str]) -> Any:
-    """The first usable runtime of those that may run this kit; raises `UnfitBoard` with every reason if none is."""
-    names = (asked,) if asked else ACCEPTABLE[job.runtime]
-    reasons: List[str] = []
-    for name in names:
-        runtime, reason = _tried(name, job)
-        if runtime is not None:
-            for passed in reasons:
-                _say("not used: %s" % passed)
-            return runtime
-        reasons.append("%s: %s" % (name, reason))
-    others = [name for name in sorted(BOARD_RUNTIMES) if name not in names and _tried(name, job)[0] is not None]
-    hint = "; --runtime %s would work here, but measures something else" % others[0] if others else ""
-    raise UnfitBoard("this board cannot run the models with %s%s" % ("; ".join(reasons), hint))
-
-
-def described(settings: Dict[str, str]) -> str:
-    """One line."""
-    return ", ".join("%s %s" % (key, settings[key]) for key in sorted(settings))
-
-
-def _tried(name: str, job: BoardJob) -> Tuple[Any, str]:
-    try:
-        return BOARD_RUNTIMES[name](job), ""
-    except BoardProblem as err:
-        return None, str(err)
+def _engines(job: BoardJob, runtime: Any) -> List[Dict[str, Any]]:
+    """What was measured in place of each model, where a runtime builds engines; nothing where it builds none."""
+    engines: List[Dict[str, Any]] = []
+    for path in filter(None, map(runtime.engine_of, job.models)):
+        if not os.path.exists(path):
+            message = "%s is gone, and the results must say which engine was measured" % os.path.relpath(
+                path, job.folder
+            )
+            raise BoardProblem(message, "delete %s and measure again" % PARTIAL_NAME)
+        engines.append({"sha256": sha256_of_file(path), "size_bytes": os.path.getsize(path)})
+    return engines
 
 
 def _check(job: BoardJob, asked: Optional[str]) -> int:
-    state = BoardReader().state(None)
+    tried = tried_runtimes(job, asked)
+    with Tegrastats() as tegrastats:
+        tegrastats.wait()
+        state = BoardReader(tegrastats).state(None)
     free = free_bytes(job.folder)
     _say("kit        %s: %d models, %s, %s" % (job.kit[:12], len(job.models), job.runtime, job.precision))
     _say("board      %s, %d cores, Python %s" % (state["cpu_model"], state["cores"], platform.python_version()))
-    for key in ("board", "software", "power_mode", "governor", "current_mhz", "temperature_c", "throttled", "power_w"):
+    for key in SHOWN:
         if state[key] is not None:
-            _say("%-10s %s" % (key.split("_")[0], state[key]))
+            _say("%-10s %s%s" % (key.split("_")[0], state[key], SHOWN[key]))
     if free is not None:
         _say("free       %.0f MB" % (free / 1e6))
     if os.path.exists(os.path.join(job.folder, PARTIAL_NAME)):
         _say("readings   of an earlier run are there; it would go on with them")
-    for name in sorted(BOARD_RUNTIMES):
-        runtime, reason = _tried(name, job)
-        if runtime is None:
-            _say("%-10s no: %s" % (name, reason))
+    for each in tried:
+        if each.runtime is None:
+            _say("%-10s no: %s" % (each.name, each.reason))
         else:
-            _say("%-10s yes, %s: %s" % (name, runtime.version, described(runtime.settings)))
-    runtime = chosen_runtime(job, asked)
-    reason = "you asked for it" if asked else "the kit is for %s" % job.runtime
-    _say("would use  %s, because %s" % (runtime.name, reason))
+            _say("%-10s yes, %s: %s" % (each.name, each.runtime.version, described(each.runtime.settings)))
+    usable = [each.name for each in tried if each.runtime is not None]
+    why = "you asked for it" if asked else "the kit is for %s" % job.runtime
+    if not usable:
+        _say("would use  nothing: nothing that may run this kit is usable here")
+        return EXIT_UNFIT
+    _say("would use  %s, because %s" % (usable[0], why))
     return EXIT_DONE
 
 
@@ -183,9 +201,11 @@ def _identity(job: BoardJob, runtime: Any, state: Dict[str, Any]) -> Dict[str, s
 
 
 def _remark(partial: Partial) -> None:
-    ratio = halves_of_reference(partial.readings)
-    if ratio is not None and ratio > HEAT:
-        _say("note: the second half of the readings was %.0f %% slower than the first: heat?" % (100 * ratio - 100))
+    ratio = halves_ratio(partial.readings)
+    if ratio is not None and max(ratio, 1 / ratio) > TOLD_HALVES_RATIO:
+        _say("note: the second half of the readings took %.2f times as long as the first: heat, or other work?" % ratio)
+        if max(ratio, 1 / ratio) > UNFIT_HALVES_RATIO:
+            _say("      above %.2f no table is made of them unless asked for: measure again" % UNFIT_HALVES_RATIO)
     slept_s = sum(event["seconds"] for event in partial.events if event["what"] == "suspended")
     if slept_s:
         _say("note: the machine slept for %.0f s meanwhile; those readings were taken again" % slept_s)

@@ -9,6 +9,7 @@ from fednas.toolchain.measure.kit.board.energy import BUSY_MS, energy_of
 from fednas.toolchain.measure.kit.board.folder import BoardJob, UnfitBoard, groups_on_board
 from fednas.toolchain.measure.kit.board.partial import BoardReading, Partial
 from fednas.toolchain.measure.kit.board.state import BoardReader, interruptions, slept_s
+from fednas.toolchain.measure.kit.board.tegrastats import Tegrastats, tegra_row
 from fednas.toolchain.measure.kit.board.usage import clock_uncertainty_ms, count_now, used_between
 
 LEAST_TICKS = 100
@@ -18,6 +19,7 @@ SLEEP_S = 0.05
 """A reading during which the machine was suspended for longer is taken again."""
 CLOCK_JUMP_S = 2.0
 MOMENTS_EVERY_S = 5.0
+POWER_EVERY_S, POWER_AGAIN_S, MOST_POWER_ROWS = 1.0, 0.1, 5000
 SAY_EVERY_S = 1.0
 STABLE_SHARE = 0.02
 STABLE_LIMIT_S = 2.0
@@ -45,6 +47,7 @@ class Measuring:
         reader: reads the board's state.
         seconds: time for readings of all sittings together.
         say: prints a line.
+        tegrastats: asked between readings, where it runs.
     """
 
     def __init__(
@@ -55,13 +58,15 @@ class Measuring:
         reader: BoardReader,
         seconds: float,
         say: Callable[[str], None],
+        tegrastats: Optional[Tegrastats] = None,
     ) -> None:
         self._job, self._runtime, self._partial, self._reader = job, runtime, partial, reader
+        self._tegrastats = tegrastats
         self._seconds, self._say = seconds, say
         self.least_rounds = int(runtime.fewest_rounds or job.least_rounds)
         self._models: Dict[int, Any] = {}
         self._times: Dict[int, int] = {}
-        self._moment_due = self._saying_due = 0.0
+        self._moment_due = self._saying_due = self._power_due = 0.0
         self._wall_s = wall_offset_s()
         self._uncertain_ms = clock_uncertainty_ms()
         self._before = count_now()
@@ -153,6 +158,7 @@ class Measuring:
             rng.shuffle(members)
             for candidate in members:
                 self._read(group.number, candidate, start)
+                self._look_at_tegrastats(group.number)
             rounds += 1
             # As it is written, so that a later run finds this group finished.
             spent_s = self._partial.readings[-1].elapsed_s
@@ -183,6 +189,17 @@ class Measuring:
         self._partial.add(
             BoardReading(group, candidate, float("%.9g" % latency_ms), round(elapsed_s, 6), interrupted, samples)
         )
+
+    def _look_at_tegrastats(self, group: int) -> None:
+        now, tegrastats = time.perf_counter(), self._tegrastats
+        if tegrastats is None or not tegrastats.running or now < self._power_due:
+            return
+        elapsed_s = self._partial.readings[-1].elapsed_s
+        new, line = tegrastats.look(), tegrastats.recent()
+        # Ever further apart: a run of days brings no more than some thousands home.
+        self._power_due = now + (max(POWER_EVERY_S, elapsed_s / 500) if new else POWER_AGAIN_S)
+        if new and line is not None and len(self._partial.power) < MOST_POWER_ROWS:
+            self._partial.add_power(tegra_row(line, group, elapsed_s))
 
     def _between(self, group: Group, rounds: int, spent_s: float, total: int, last: bool) -> None:
         now = time.perf_counter()
@@ -229,15 +246,6 @@ def calls_for(model: Any, reading_ms: float, probes: int = 8) -> int:
     if not 0 < fastest_ms < 1e9:
         return 1  # what the clock says then is refused where it is read
     return min(MOST_CALLS, max(1, int(reading_ms / fastest_ms + 0.5)))
-
-
-def halves_of_reference(readings: List[BoardReading]) -> Optional[float]:
-    """Median of the reference in the second half of the session over the first: heat shows here."""
-    values = [reading.latency_ms for reading in readings if reading.candidate == 0]
-    half = len(values) // 2
-    if half == 0:
-        return None
-    return sorted(values[half:])[(len(values) - half) // 2] / sorted(values[:half])[half // 2]
 
 
 def free_bytes(folder: str) -> Optional[int]:

@@ -33,6 +33,10 @@ class OnnxRuntimeBoard:
         self.numpy_version = str(numpy.__version__)
         self.settings = {"provider": CPU_PROVIDER, "threads": str(job.threads), "optimisation": "all"}
 
+    def engine_of(self, model: BoardModel) -> None:  # noqa: ARG002 - as others have it
+        """Nothing: models are loaded as they are."""
+        return
+
     def load(self, model: BoardModel) -> "OnnxRuntimeModel":
         """A model, ready to be called."""
         options = self._ort.SessionOptions()

@@ -48,9 +48,13 @@ class TensorRTBoard:
             "cuda graph": "on",
         }
 
+    def engine_of(self, model: BoardModel) -> str:
+        """File of the model's engine."""
+        return engine_path(self._job, self._chip, model)
+
     def load(self, model: BoardModel) -> "TensorRTModel":
         """The engine of a model, built now unless it lies in the kit's folder already."""
-        plan = engine_path(self._job, self._chip, model)
+        plan = self.engine_of(model)
         if not os.path.exists(plan):
             self._build(model, plan)
         with open(plan, "rb") as stream:

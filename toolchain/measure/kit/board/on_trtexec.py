@@ -52,9 +52,13 @@ class TrtexecBoard:
             "tf32": "on, TensorRT's default",
         }
 
+    def engine_of(self, model: BoardModel) -> str:
+        """File of the model's engine."""
+        return engine_path(self._job, "trtexec-%d.%d.%d" % self.release, model)
+
     def load(self, model: BoardModel) -> "TrtexecModel":
         """The engine of a model, built now unless it lies in the kit's folder already."""
-        plan = engine_path(self._job, "trtexec-%d.%d.%d" % self.release, model)
+        plan = self.engine_of(model)
         if not os.path.exists(plan):
             self._build(model, plan)
         return TrtexecModel(self, plan)

@@ -48,6 +48,7 @@ class Partial:
         self.readings: List[BoardReading] = []
         self.moments: List[Dict[str, Any]] = []
         self.events: List[Dict[str, Any]] = []
+        self.power: List[Dict[str, Any]] = []
         self._synced = time.perf_counter()
         self._stream = _open_alone(self.path)
         try:
@@ -75,6 +76,11 @@ class Partial:
         if time.perf_counter() - self._synced > SYNC_EVERY_S:
             os.fsync(self._stream.fileno())
             self._synced = time.perf_counter()
+
+    def add_power(self, row: Dict[str, Any]) -> None:
+        """Keep what a program that watches the board said."""
+        self._append({"power": row})
+        self.power.append(row)
 
     def add_event(self, what: str, seconds: float) -> None:
         """Keep something that happened to the run."""
@@ -127,6 +133,8 @@ class Partial:
             self.readings.append(BoardReading(group, candidate, latency_ms, elapsed_s, bool(line[4]), samples))
         elif "moment" in line:
             self.moments.append(line["moment"])
+        elif "power" in line:
+            self.power.append(line["power"])
         else:
             self.events.append(line["event"])
 

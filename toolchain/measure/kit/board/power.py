@@ -33,12 +33,7 @@ class PowerMeter:
     def read(self) -> Optional[Power]:
         """None where no meter can be read."""
         rails = hwmon_rails() or iio_rails()
-        if rails:
-            total = next((name for name in TOTAL_RAILS if name in rails), None)
-            if total is not None:
-                return Power(rails[total], "hwmon " + total)
-            return Power(sum(rails.values()), "hwmon " + "+".join(sorted(rails)))
-        return self._counted()
+        return total_power(rails, "hwmon") if rails else self._counted()
 
     def _counted(self) -> Optional[Power]:
         joules, now = rapl_joules(), time.perf_counter()
@@ -51,6 +46,14 @@ class PowerMeter:
         if last is None or now - last[0] < SHORTEST_COUNT_S or joules < last[1]:
             return None
         return Power((joules - last[1]) / (now - last[0]), "powercap package-0")
+
+
+def total_power(rails: Dict[str, float], meter: str) -> Power:
+    """The rail that holds all others, or else the sum of all."""
+    total = next((name for name in TOTAL_RAILS if name in rails), None)
+    if total is not None:
+        return Power(rails[total], "%s %s" % (meter, total))
+    return Power(sum(rails.values()), "%s %s" % (meter, "+".join(sorted(rails))))
 
 
 def hwmon_rails() -> Dict[str, float]:

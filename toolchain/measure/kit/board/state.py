@@ -9,6 +9,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from fednas.toolchain.measure.kit.board.power import Power, PowerMeter, found, number_of, system, text_of
+from fednas.toolchain.measure.kit.board.tegrastats import NO_ZONE, Tegrastats
 
 LONGEST_TEXT = 200
 CLOCK_BOOTTIME = 7
@@ -24,9 +25,13 @@ JETSON_MODE, JETSON_MODES = "var/lib/nvpmodel/status", "etc/nvpmodel.conf"
 
 
 class BoardReader:
-    """Reads the board: everything before and after, and cheaply in between."""
+    """Reads the board: everything before and after, and cheaply in between.
 
-    def __init__(self) -> None:
+    ``tegrastats`` is asked for what the system's files do not say.
+    """
+
+    def __init__(self, tegrastats: Optional[Tegrastats] = None) -> None:
+        self._tegrastats = tegrastats
         self._meter = PowerMeter()
         self._meter.read()
 
@@ -34,7 +39,7 @@ class BoardReader:
         """Everything; takes a few milliseconds, on a Jetson a program's start."""
         cpu = "sys/devices/system/cpu/cpu0/cpufreq/"
         power = self._power()
-        zones = zones_c()
+        zones = self._zones_c()
         return {
             "cpu_model": plain(cpu_model()),
             "architecture": plain(platform.machine()),
@@ -65,7 +70,7 @@ class BoardReader:
     def moment(self, group: int, elapsed_s: float) -> Dict[str, Any]:
         """What can be read between two rounds without disturbing them."""
         power = self._power()
-        zones = zones_c()
+        zones = self._zones_c()
         return {
             "group": group,
             "elapsed_s": round(elapsed_s, 3),
@@ -79,7 +84,14 @@ class BoardReader:
     def _power(self) -> Optional[Power]:
         """A battery that is being charged reads below zero, which is no power drawn."""
         power = self._meter.read()
+        if power is None and self._tegrastats is not None:
+            power = self._tegrastats.power()
         return None if power is None or power.watts < 0 else power
+
+    def _zones_c(self) -> Dict[str, float]:
+        zones = zones_c()
+        line = None if zones or self._tegrastats is None else self._tegrastats.recent()
+        return zones if line is None else line.zones_c
 
 
 def plain(text: str) -> str:
@@ -152,6 +164,8 @@ def zones_c() -> Dict[str, float]:
         # Zones of parts that are switched off read absurdly low.
         if value is not None and -100e3 < value < 300e3:
             name = plain(text_of(path[: -len("temp")] + "type") or os.path.basename(os.path.dirname(path)))
+            if NO_ZONE.get(name.split("-")[0]) == value / 1e3:
+                continue
             zones[name if name not in zones else "%s %d" % (name, len(zones))] = value / 1e3
     return zones
 
