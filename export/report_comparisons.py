@@ -68,7 +68,7 @@ def _how_chosen(candidates: Sequence[Candidate]) -> str:
     return (
         f"{near}They were exported and timed in turn, in random order, round after round.{left_out} The fittest that "
         "meets the budget by its reading was kept (where none is certain to, the fittest whose interval straddles it, "
-        "else the fastest)."
+        "else the predicted best if it was not measured, else the fastest)."
     )
 
 

@@ -30,7 +30,7 @@ th, td { padding: .35rem 1.1rem .35rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
 td { min-width: 4.5rem; } td.middle { min-width: 8.5rem; }
-td.long { min-width: 20rem; }
+td.short { white-space: nowrap; } td.long { min-width: 20rem; }
 a { color: var(--blue); }
 code { font: .86em ui-monospace, monospace; } p code, li code, td.long code { overflow-wrap: anywhere; }
 pre { background: var(--tint); padding: .8rem; overflow-x: auto; } pre code { overflow-wrap: normal; }
@@ -51,7 +51,8 @@ footer { margin-top: 2.5rem; color: var(--soft); font-size: .88rem; }
 @media print { h2 { break-after: avoid; } figure, tr { break-inside: avoid; } }
 @media screen and (max-width: 46rem) { body { font-size: 15px; } thead { display: none; }
   table, tbody, tr, th, td { display: block; } tr { padding: .5rem 0; border-bottom: 1px solid var(--line); }
-  th, td { border: 0; padding: .1rem 0; } td[data-head]::before { content: attr(data-head) ": "; color: var(--soft); } }
+  th, td { border: 0; padding: .1rem 0; } td:empty { display: none; }
+  td[data-head]::before { content: attr(data-head) ": "; color: var(--soft); } }
 """
 _PAGE = Template("""<!doctype html>
 <html lang="en">

@@ -303,9 +303,9 @@ def _ratios(ratios: Sequence[float]) -> str:
 
 
 _KEPT: dict[str, str] = {
-    "met": "the fittest of {} candidates that measures within the budget",
-    "cannot tell": "the fittest of {} candidates that may measure within the budget; none certainly does",
-    "missed": "the fastest of {} candidates; none measures within the budget",
+    "met": "the fittest of {} measured candidates that keeps to the budget",
+    "cannot tell": "the fittest of {} measured candidates that may keep to the budget; none certainly does",
+    "missed": "the fastest of {} measured candidates; none keeps to the budget",
 }
 
 
@@ -316,7 +316,7 @@ def _chosen(found: "ShippedDevice") -> str:
     if search.gap is None:
         candidates = found.manifest.shipment.candidates
         kept = next((each.verdict for each in candidates if each.kept), "cannot tell")
-        return _KEPT[kept].format(len(candidates))
+        return _KEPT[kept].format(sum(each.measured is not None for each in candidates))
     proof = "proven to be the fittest" if search.status == "optimal" else f"at most {search.gap:.3%} below the fittest"
     within = "within the budgets" if found.manifest.shipment.budgets else "of the whole space (no budget was given)"
     return f"{proof} {within}"
@@ -332,7 +332,8 @@ def _candidates_row(candidates: "Sequence[Candidate]") -> list[tuple[str, str]]:
     why = "; ".join(dict.fromkeys(each.not_measured_because for each in missing))
     if len(missing) == len(candidates):
         return [("candidates", f"{NOT_COMPARED}: none of {len(candidates)} was measured: {why}")]
-    return [("candidates", f"{len(missing)} of {len(candidates)} were not measured and dropped out: {why}")]
+    kept = "; kept by prediction: those measured miss the budget" if any(each.kept for each in missing) else ""
+    return [("candidates", f"{len(missing)} of {len(candidates)} not measured and left out: {why}{kept}")]
 
 
 def _warn_of_candidates(shipped: "Sequence[ShippedDevice]") -> None:

@@ -70,7 +70,10 @@ def choose(
     remarks = tuple(f"Candidates: {len(failed)} of {len(answers)} were not measured: {why}." for why in failed[:1])
     if len(failed) == len(answers):
         return Choice(best, _marked(records, answers.index(best)), None, remarks)
-    kept = _fittest_that_meets(records)
+    kept, predicted = _fittest_that_meets(records), answers.index(best)
+    if records[kept].verdict == "missed" and records[predicted].measured is None:
+        # A network that misses by measurement is worse than one that meets by prediction.
+        return Choice(best, _marked(records, predicted), None, remarks)
     return Choice(answers[kept], _marked(records, kept), readings[kept], remarks)
 
 

@@ -59,6 +59,7 @@ def _estimated(monkeypatch: pytest.MonkeyPatch) -> None:
         ((0.3, 0.4, 0.49), 2, "met"),  # all meet it: the fittest, whose prediction was too high
         ((0.4995, 0.51, 0.52), 0, "cannot tell"),
         ((0.3, None, 0.51), 0, "met"),  # what could not be measured drops out
+        ((0.6, 0.7, None), 0, "missed"),  # all that were measured miss it: the fastest of them
     ],
 )
 @pytest.mark.usefixtures("_estimated")
@@ -91,7 +92,7 @@ def test_the_fittest_that_measures_within_the_budget_is_kept(
         ((0.3, 0.4, 0.49), "3 measured against each other", "round after round. The fittest that meets"),
         (
             (0.3, None, 0.4),
-            "1 of 3 were not measured and dropped out: busy",
+            "1 of 3 not measured and left out: busy",
             "1 could not be measured (busy) and dropped",
         ),
         (
@@ -111,6 +112,20 @@ def test_terminal_and_report_say_whether_candidates_were_compared(
     section = (tmp_path / "cpu" / "report.md").read_text().partition("## Candidates")[2].partition("## ")[0]
     assert sentence in section
     assert ("timed in turn" in section) == any(medians)
+
+
+@pytest.mark.usefixtures("_estimated")
+def test_a_network_known_to_miss_is_not_kept_before_a_prediction_that_meets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The predicted best is the one in the middle; it could not be compared, but is measured once it is proven.
+    monkeypatch.setattr("fednas.toolchain.ship.candidates.measure_all_here", measured_as((None, None, 0.7)))
+    monkeypatch.setattr("fednas.toolchain.ship.proving.measure_here", lambda *_: reading(0.4))
+    result = run(*CPU, "--candidates", "3", "--out", str(tmp_path))
+    shipment = read_manifest(tmp_path / "cpu").shipment
+    assert [each.kept for each in shipment.candidates] == [False, True, False]
+    assert shipment.budgets[0].verdict == "met"
+    assert "kept by prediction: those measured miss the budget" in " ".join(result.stdout.split())
 
 
 def test_zero_seconds_measure_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
