@@ -31,7 +31,9 @@ _SAME_SHARE = 1e-4
 def check_evidence(results: Results, what: str) -> None:
     """Raise `FednasError` where runtime, version, precision or settings contradict each other or the kit."""
     for problem in _contradictions(results):
-        raise FednasError(f"{what} {problem}", hint="they were edited, or are of another kit; measure again")
+        raise FednasError(
+            f"{what} {problem}", hint="they were edited; copy them from the board again, or measure again"
+        )
 
 
 def _contradictions(results: Results) -> Iterator[str]:

@@ -85,6 +85,10 @@ def _check_readings(results: Results, what: str) -> None:
         place = (reading.group, reading.candidate)
         counts[place] = counts.get(place, 0) + 1
     _check_counts(counts, candidates, results.least_rounds, what)
+    groups = {group for group, _ in counts}
+    for number, row in enumerate(results.power, start=1):
+        if row.group not in groups:
+            _refuse(what, f"hold power of a group that the job has not got (row {number})")
     if results.samples and len(results.samples) != len(results.readings):
         _refuse(what, f"hold {len(results.samples)} sets of samples for {len(results.readings)} readings")
 

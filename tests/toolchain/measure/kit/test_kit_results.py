@@ -1,10 +1,8 @@
 """What a kit brings home is read as a stranger's file."""
 
-import copy
 import gzip
 import json
 import zlib
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +12,13 @@ import pytest
 from board_stand_ins import run, stand_in_onnxruntime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from results_changes import Change, Document, changed, set_key
 
 from fednas.common import FednasError
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.kit import read_kit, read_results
 from fednas.toolchain.measure.kit.board.folder import board_digest
 from fednas.toolchain.measure.kit.document import digest_of
-
-Document = dict[str, Any]
-Change = Callable[[Document], object]
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +31,6 @@ def measured(kits: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     for name in ("results.json", "readings.partial"):
         (kit / name).unlink()
     return content
-
-
-def changed(content: bytes, change: Change, *, job_too: bool = False) -> bytes:
-    """The results after a change by somebody who knows how digests are made."""
-    document = copy.deepcopy(json.loads(content))
-    change(document)
-    if job_too:
-        document["job"]["kit"] = document["kit"] = digest_of(document["job"], without="kit")
-    document["sha256"] = digest_of(document, without="sha256")
-    return json.dumps(document).encode()
 
 
 def refusal(content: bytes, path: Path) -> str:
@@ -74,14 +60,24 @@ def test_both_sides_make_the_same_digest(measured: bytes) -> None:
     assert board_digest(document["job"], "kit") == digest_of(document["job"], without="kit") == document["kit"]
 
 
-def set_key(*path: Any, to: Any) -> Change:
-    def change(document: Document) -> None:
-        place: Any = document
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = to
+ROW = {
+    "source": "tegrastats",
+    "group": 0,
+    "elapsed_s": 0.1,
+    "rails_w": {"VDD_IN": 4.654},
+    "zones_c": {"cpu": 50.0},
+    "cpu_mhz": 1510.0,
+    "gpu_mhz": None,
+    "gpu_load": 0.5,
+    "memory_mhz": 2133.0,
+    "memory_load": 0.01,
+}
 
-    return change
+
+def test_rows_of_tegrastats_are_taken_and_count_for_the_heat(measured: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(changed(measured, set_key("power", to=[ROW, ROW | {"zones_c": {"tj": 151.5}}])))
+    assert read_results(path).conditions.hottest_c == 151.5
 
 
 def too_few_rounds(document: Document) -> None:
@@ -107,6 +103,14 @@ def drop_candidate(number: int) -> Change:
         (set_key("readings", 3, 1, to=1.5), r"Expected int, got float \(key readings"),
         (set_key("readings", 3, to=[0, 1]), r"Expected array of length 5 \(key readings\[3\]\)"),
         (set_key("readings", to=[]), "lack a group of readings"),
+        (set_key("power", to=[ROW | {"source": "hwmon"}]), r"Invalid enum value 'hwmon' \(key power\[0\].source\)"),
+        (set_key("power", to=[ROW | {"rails_w": {"VDD_IN": -1.0}}]), r"Expected float >= 0.0 \(key power\[0\].rails_w"),
+        (set_key("power", to=[ROW | {"rails_w": {"\x1b[2J": 1.0}}]), "Expected str matching regex .*rails_w"),
+        (set_key("power", to=[ROW | {"rails_w": {f"R{n}": 1 for n in range(50)}}]), "Expected object of length <= 40"),
+        (set_key("power", to=[ROW | {"gpu_load": 1.5}]), "Expected float <= 1.0"),
+        (set_key("power", to=[ROW | {"rm": "-rf"}]), r"unknown key 'rm'"),
+        (set_key("power", to=[ROW] * 5001), "Expected array of length <= 5000"),
+        (set_key("power", to=[ROW | {"group": 99}]), r"hold power of a group that the job has not got \(row 1\)"),
         (set_key("samples", to=[[1.0]]), "hold samples of single runs, which onnxruntime does not tell"),
         (drop_candidate(2), "lack 1 of 7 candidates, candidate 2 for one"),
         (drop_candidate(0), "lack the reference network in a group"),
