@@ -1,6 +1,8 @@
 """The programs that ship: they run, they find a broken model, and the C++ one compiles where ONNX Runtime is."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,9 +31,58 @@ def test_python_classifies_a_raw_image(shipped: Path, tmp_path: Path) -> None:
     digits = load_digits()
     np.save(tmp_path / "image.npy", digits.images[1400][..., None])
     assert run(shipped, str(tmp_path / "image.npy")).stdout.startswith(f"{digits.target[1400]} (")
-    np.save(tmp_path / "small.npy", np.zeros((4, 4, 1)))
-    assert (
-        "the image has shape (4, 4, 1); the model takes (8, 8, 1)" in run(shipped, str(tmp_path / "small.npy")).stderr
+
+
+def bad_image(path: Path, content: object) -> str:
+    """A file with an array, or with bytes that are none."""
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, np.asarray(content), allow_pickle=True)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "cannot read .*image.npy: No such file or directory"),
+        (b"\x89PNG\r\n\x1a\n", "is no .npy file of numbers, as numpy.save writes it"),
+        (b"", "is no .npy file of numbers"),
+        (np.array([{"a": 1}]), "is no .npy file of numbers"),
+        (np.full((8, 8, 1), "x"), "is no .npy file of one array of numbers"),
+        (np.zeros((4, 4, 1)), r"has shape \(4, 4, 1\); the model takes \(8, 8, 1\): resize it first"),
+        (np.full((8, 8, 1), 17.0), "has values from 17 to 17; pixels run from 0 to 16"),
+        (np.full((8, 8, 1), np.nan), "has values from nan to nan"),
+        (np.full((8, 8, 1), 0.5), "has fractions up to 0.5; pixels run from 0 to 16: scale it first"),
+    ],
+)
+def test_python_refuses_what_is_no_image_for_it_in_one_line(
+    shipped: Path, tmp_path: Path, content: object, complaint: str
+) -> None:
+    result = run(shipped, bad_image(tmp_path / "image.npy", content))
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert re.match(f"example.py: .*{complaint}", result.stderr)
+
+
+@pytest.mark.parametrize("name", ["model.fp32.onnx", "test_vectors.npz", "preprocessing.json", "labels.txt"])
+@pytest.mark.parametrize("content", [None, b"\xffno file of ours", b"no file of ours\n"])
+def test_python_names_a_damaged_file_in_one_line(shipped: Path, name: str, content: bytes | None) -> None:
+    (shipped / name).unlink()
+    if content is not None:
+        (shipped / name).write_bytes(content)
+    result = run(shipped)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("example.py: ")
+
+
+def test_python_takes_no_fractions_where_the_model_reads_whole_pixels(shipped: Path, tmp_path: Path) -> None:
+    # What load_image does follows from preprocessing.json alone.
+    steps = json.loads((shipped / "preprocessing.json").read_text())
+    (shipped / "preprocessing.json").write_text(json.dumps(steps | {"input_type": "uint8"}))
+    result = run(shipped, bad_image(tmp_path / "image.npy", np.full((8, 8, 1), 7.0)))
+    assert (result.returncode, result.stderr) == (
+        2,
+        "example.py: the image is float64; the model takes whole pixels from 0 to 16, such as uint8\n",
     )
 
 
@@ -65,5 +116,16 @@ def test_cpp_compiles_and_agrees(shipped: Path, tmp_path: Path) -> None:
     named = subprocess.run([program, shipped, tmp_path / "image.raw"], capture_output=True, text=True, check=True)
     assert named.stdout.startswith(f"{digits.target[1400]} (")
     (tmp_path / "short.raw").write_bytes(b"123")
-    short = subprocess.run([program, shipped, tmp_path / "short.raw"], capture_output=True, text=True, check=False)
-    assert (short.returncode, short.stderr) == (1, "the image has 3 values, not 64\n")
+    (tmp_path / "bright.raw").write_bytes(b"\x11" * 64)
+    (tmp_path / "floats.raw").write_bytes(digits.images[1400].astype(np.float32).tobytes())
+    for arguments, complaint in (
+        ((shipped, tmp_path / "nowhere.raw"), f"cannot read {tmp_path}/nowhere.raw"),
+        ((shipped, tmp_path / "short.raw"), f"{tmp_path}/short.raw has 3 bytes, not 64"),
+        ((shipped, tmp_path / "floats.raw"), f"{tmp_path}/floats.raw has 256 bytes, not 64"),
+        ((shipped, tmp_path / "bright.raw"), "the image has a value of 17.000000; pixels run from 0 to 16"),
+    ):
+        refused = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+        assert (refused.returncode, refused.stdout, refused.stderr) == (2, "", f"example: {complaint}\n")
+    (shipped / "model.fp32.onnx").write_bytes(b"no model")
+    damaged = subprocess.run([program, shipped], capture_output=True, text=True, check=False)
+    assert (damaged.returncode, damaged.stdout, damaged.stderr.count("\n")) == (2, "", 1)
