@@ -11,6 +11,7 @@ from fednas.toolchain.cli.profile import tell_table
 
 
 def import_results(
+    context: typer.Context,
     results: Annotated[Path, typer.Argument(help="The results.json that measure.py wrote; packed with gzip, or not.")],
     kit: Annotated[
         Path | None, typer.Option(help="The kit as it was written here: the results must be of exactly this one.")
@@ -27,6 +28,7 @@ def import_results(
     measure.
     """
     from fednas.latency_tables import save_table
+    from fednas.toolchain.measure.alone import only_run
     from fednas.toolchain.measure.kit import read_kit, read_results
     from fednas.toolchain.measure.profiling import table_of
 
@@ -38,6 +40,7 @@ def import_results(
     if path.exists() and path.samefile(results):
         raise FednasError(f"--out {path} is the file of the results itself", hint="choose another name")
     make_folder(path.parent, "folder of the table")
+    context.with_resource(only_run(path))
     try:
         table = table_of(collected, accept_unfit=accept_unfit, readings=results)
     except FednasError as err:

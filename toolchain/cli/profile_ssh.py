@@ -1,7 +1,7 @@
 """``profile --over ssh://...``: measure on boards that answer to SSH, a table for each."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ from fednas.toolchain.cli.profile_kit import KitOptions, job_of
 
 if TYPE_CHECKING:
     from fednas.latency_tables import LatencyTable
-    from fednas.toolchain.measure.ssh import Outcome, Places, SshAddress
+    from fednas.toolchain.measure.job import Collected, MeasuringJob
+    from fednas.toolchain.measure.ssh import Places, SshAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,34 +38,52 @@ def profile_boards(options: KitOptions, ssh: SshOptions, unused: Sequence[str]) 
     if unused:
         message = f"{' and '.join(unused)} cannot be given with --over ssh://"
         raise FednasError(message, hint="set the board as it will be used, before measuring")
+    from fednas.toolchain.measure.alone import only_run
     from fednas.toolchain.measure.ssh.address import parse_address
 
     addresses = [parse_address(text) for text in ssh.over]
     job = job_of(options, "a board")
     name = f"{job.device}-{job.precision}"
     boards = [(address, _table_path(address, ssh.out, name, len(addresses))) for address in addresses]
-    # Heavy from here on: the checks above answer at once.
+    with ExitStack() as held:
+        for table in dict.fromkeys(table for _, table in boards):
+            held.enter_context(only_run(table))
+        finished = _measured(job, boards, options, ssh)
+    _tell(finished)
+
+
+def _measured(
+    job: "MeasuringJob", boards: Sequence[tuple["SshAddress", Path]], options: KitOptions, ssh: SshOptions
+) -> "list[_Finished]":
+    """What came of every board, in the order in which they finished."""
     from fednas.toolchain.measure.ssh import DEFAULT_PYTHON, check_python, collect_from_boards
 
-    files = [(address, _places(table, ssh.resume)) for address, table in boards]
+    tables: dict[SshAddress, LatencyTable] = {}
+    paths = dict(boards)
+
+    def judge(address: "SshAddress", collected: "Collected") -> None:
+        tables[address] = _written(collected, address, paths[address], ssh.accept_unfit)
+
+    finished = []
     with progress_bar("measuring") as progress:
         outcomes = collect_from_boards(
             job,
-            files,
+            [(address, _places(table, ssh.resume)) for address, table in boards],
             resume=ssh.resume,
             device=find_profile(options.device, options.profiles),
             python=check_python(ssh.python or DEFAULT_PYTHON),
             progress=progress,
             say=note,
+            judge=judge,
         )
-        finished = []
         with closing(outcomes):
             for outcome in outcomes:
-                board = _finished(outcome, dict(boards)[outcome.address], ssh.accept_unfit)
+                failed = isinstance(outcome.result, FednasError)
                 if len(boards) > 1:
-                    note(f"{outcome.address}: {'failed' if isinstance(board.table, FednasError) else 'done'}")
-                finished.append(board)
-    _tell(finished)
+                    note(f"{outcome.address}: {'failed' if failed else 'done'}")
+                table = outcome.result if isinstance(outcome.result, FednasError) else tables[outcome.address]
+                finished.append(_Finished(outcome.address, paths[outcome.address], table))
+    return finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,29 +120,26 @@ def _results_path(table: Path) -> Path:
     return table.with_name(f"{table.name.removesuffix('.json')}.results.json")
 
 
-def _finished(outcome: "Outcome", path: Path, accept_unfit: bool) -> _Finished:
-    """Write the table of a board that brought readings home."""
+def _written(collected: "Collected", address: "SshAddress", path: Path, accept_unfit: bool) -> "LatencyTable":
+    """Write the table of a board that brought readings home; raises `FednasError`, with exit code 5 if it is unfit."""
     from fednas.latency_tables import readings_path, save_table
     from fednas.toolchain.measure.profiling import table_of
 
     results = _results_path(path)
-    if isinstance(outcome.result, FednasError):
-        return _Finished(outcome.address, path, outcome.result)
     try:
-        table = table_of(outcome.result, accept_unfit=accept_unfit, readings=results)
-        save_table(table, path)
-        with file_errors(readings_path(path)):
-            results.replace(readings_path(path))
+        table = table_of(collected, accept_unfit=accept_unfit, readings=results)
     except FednasError as err:
-        again = f"`fednas-export profile import {results} --accept-unfit` writes the table all the same"
-        hint = f"stop other work on {outcome.address} and measure again; {again}"
-        unfit = err.exit_code is ExitCode.CANNOT_TELL
-        return _Finished(
-            outcome.address,
-            path,
-            FednasError(err.message, hint=hint if unfit else err.hint, exit_code=err.exit_code),
-        )
-    return _Finished(outcome.address, path, table)
+        if err.exit_code is not ExitCode.CANNOT_TELL:
+            raise
+        longer = ", or more --seconds in all" if collected.job.plan.name == "exhaustive" else ""
+        again = f"--resume measures as long again{longer}"
+        accept = f"`fednas-export profile import {results} --accept-unfit` writes the table all the same"
+        hint = f"stop other work on {address}; {again}; {accept}"
+        raise FednasError(err.message, hint=hint, exit_code=err.exit_code) from err
+    save_table(table, path)
+    with file_errors(readings_path(path)):
+        results.replace(readings_path(path))
+    return table
 
 
 def _tell(boards: Sequence[_Finished]) -> None:

@@ -90,9 +90,9 @@ class Board:
                 hint="free some space there and run it again" if status.disk_full else "try scp by hand",
             )
 
-    def start(self, folder: str) -> None:
-        """Measure there, detached from this login; nothing happens where that is running or done already."""
-        found = self._ask(scripts.START, limit_s=_START_LIMIT_S, dir=folder, python=self._python)
+    def start(self, folder: str, seconds: float) -> None:
+        """Measure there for ``seconds`` in all, detached from this login; not where that is running or done already."""
+        found = self._ask(scripts.START, limit_s=_START_LIMIT_S, dir=folder, python=self._python, seconds=seconds)
         if found.get("state") == "gone":
             raise self.gone(folder)
         if found.get("state") not in ("running", "ended"):

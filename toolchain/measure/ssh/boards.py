@@ -33,6 +33,10 @@ class Outcome:
     result: Collected | FednasError
 
 
+def believe_all(address: SshAddress, collected: Collected) -> None:
+    """Find the readings of every board fit for a table."""
+
+
 def collect_from_boards(
     job: MeasuringJob,
     boards: Sequence[tuple[SshAddress, Places]],
@@ -42,12 +46,14 @@ def collect_from_boards(
     python: str = DEFAULT_PYTHON,
     progress: Progress = silent,
     say: Say = say_nothing,
+    judge: Callable[[SshAddress, Collected], None] = believe_all,
     patience: Patience = Patience(),  # noqa: B008 - frozen
 ) -> Generator[Outcome, None, None]:
     """`collect_over_ssh` on all boards at once; outcomes come as the boards finish.
 
-    Closing the iterator, or Ctrl-C, stops the boards that are still measuring and tidies them up. Raises
-    `FednasError` at the start if a board is named twice: two runs on one board would disturb each other.
+    ``judge`` is called from a thread of each board. Closing the iterator, or Ctrl-C, stops the boards that are still
+    measuring and tidies them up. Raises `FednasError` at the start if a board is named twice: two runs on one board
+    would disturb each other.
     """
     addresses = [address for address, _ in boards]
     for place, address in enumerate(addresses):
@@ -72,6 +78,7 @@ def collect_from_boards(
                         kit=kit.folder,
                         progress=shared.of(address),
                         say=say,
+                        judge=lambda collected: judge(address, collected),
                         stop=stop,
                         patience=patience,
                     ),

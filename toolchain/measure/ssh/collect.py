@@ -5,6 +5,9 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from fednas.common import ContractError, ExitCode, FednasError, Progress, replacing, silent
 from fednas.profiles import DeviceProfile
@@ -23,10 +26,15 @@ _ROUND = re.compile(r"round (\d{1,9}) of about (\d{1,9})")
 _MEND = "mend that on the board, or name another Python there with --board-python"
 SCRIPT_SAYS = "measure.py: error: "
 Say = Callable[[str], None]
+Judge = Callable[[Collected], None]
 
 
 def say_nothing(text: str) -> None:
     """Tell nobody."""
+
+
+def believe(collected: Collected) -> None:
+    """Find all readings fit for a table."""
 
 
 def collect_over_ssh(
@@ -41,6 +49,7 @@ def collect_over_ssh(
     kit: Callable[[], Path] | None = None,
     progress: Progress = silent,
     say: Say = say_nothing,
+    judge: Judge = believe,
     stop: threading.Event | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
 ) -> Collected:
@@ -53,6 +62,8 @@ def collect_over_ssh(
         python: program on the board that runs the kit.
         kit: gives the folder of the written kit, when it is needed; unless given, one is written and removed.
         say: is told in a sentence what happens.
+        judge: is given the readings while they are on the board still, and raises `FednasError` with exit code 5
+            where they are not fit: they stay there then, and ``resume`` takes more.
         stop: when set from another thread, ends this as Ctrl-C does.
 
     Whatever happens, the folder on the board is removed, unless it holds readings that a resumed run can use:
@@ -69,11 +80,14 @@ def collect_over_ssh(
             run.start()
             run.wait()
             run.fetch(results)
-        except BaseException:
-            run.tidy(keep_readings=True)
+            collected = read_results(results, job=job)
+            judge(collected)
+        except BaseException as err:
+            run.note_unfit(err)
+            run.tidy(keep_readings=run.wants_more(err))
             raise
         run.tidy(keep_readings=False)
-    return read_results(results, job=job)
+    return collected
 
 
 class _Run:
@@ -97,6 +111,7 @@ class _Run:
         self._say = say
         self._patience = patience
         self._insist = Insistent(link, patience, say)
+        self._fetched = False
 
     @property
     def _state(self) -> BoardState:
@@ -109,6 +124,7 @@ class _Run:
         """First contact: the board answers, is the device, and nothing of an earlier run is left on it."""
         if self._file.state is not None and resume:
             check_belongs(self._file.path, self._file.state, self._job, self._board.address)
+            self._ask_for_more(self._file.state)
         try:
             model = self._board.processor()
             if device is not None:
@@ -135,7 +151,7 @@ class _Run:
 
     def start(self) -> None:
         """Measure there; what is running or done already is left alone."""
-        self._insist(lambda: self._board.start(self._state.folder))
+        self._start()
         self._say(f"{self._board.address}: measuring in {self._state.folder}")
 
     def wait(self) -> None:
@@ -160,13 +176,23 @@ class _Run:
                     hint="has the board enough memory? --resume goes on with the readings so far",
                 )
             self._say(f"{self._board.address}: measuring was ended from outside; it goes on with the readings so far")
-            self._insist(lambda: self._board.start(self._state.folder))
+            self._start()
             pause = self._patience.first_poll_s
 
     def fetch(self, results: Path) -> None:
         """Bring the results here."""
         with replacing(results) as scratch:
             self._insist(lambda: self._board.fetch_results(self._state.folder, scratch))
+        self._fetched = True
+
+    def note_unfit(self, err: BaseException) -> None:
+        """Remember readings that came home and were found unfit."""
+        if self._fetched and _is_unfit(err):
+            self._file.keep(msgspec.structs.replace(self._state, phase="unfit"))
+
+    def wants_more(self, err: BaseException) -> bool:
+        """Whether a resumed run can use what is on the board: what came home and is not believed, it cannot."""
+        return not self._fetched or not isinstance(err, FednasError) or _is_unfit(err)
 
     def tidy(self, *, keep_readings: bool) -> None:
         """Remove the folder on the board, or say where it stays and how to remove it; never raises `FednasError`."""
@@ -175,7 +201,7 @@ class _Run:
             return
         # Ctrl-C ended the run, but not the tidying.
         self._link.stop = threading.Event()
-        keep = keep_readings and state.phase == "measuring"
+        keep = keep_readings and state.phase != "sending"
         by_hand = self._board.address.by_hand(f"rm -rf {state.folder}")
         try:
             kept = self._board.finish(state.folder, keep_readings=keep)
@@ -201,7 +227,7 @@ class _Run:
         self._insist(lambda: self._board.send(kit, self._state.folder))
         self._keep(self._state.folder, "measuring")
 
-    def _keep(self, folder: str, phase: str) -> None:
+    def _keep(self, folder: str, phase: Literal["sending", "measuring"]) -> None:
         address = self._board.address
         self._file.keep(
             BoardState(
@@ -209,9 +235,20 @@ class _Run:
                 port=address.port,
                 job=digest_of(self._job),
                 folder=folder,
-                phase="sending" if phase == "sending" else "measuring",
+                phase=phase,
+                seconds=self._job.seconds,
             )
         )
+
+    def _ask_for_more(self, state: BoardState) -> None:
+        """More seconds in all where more are given, as long again where the readings were unfit; else as it was."""
+        again = state.seconds + self._job.seconds if state.phase == "unfit" else state.seconds
+        seconds = self._job.seconds if self._job.seconds > state.seconds else again
+        phase = "measuring" if state.phase == "unfit" else state.phase
+        self._file.keep(msgspec.structs.replace(state, phase=phase, seconds=seconds))
+
+    def _start(self) -> None:
+        self._insist(lambda: self._board.start(self._state.folder, self._state.seconds))
 
     def _check_device(self, device: DeviceProfile, model: str) -> None:
         require_model(device, model, where=str(self._board.address))
@@ -247,3 +284,7 @@ class _Run:
         if match := _ROUND.search(status.line):
             share = min(1.0, int(match[1]) / max(1, int(match[2])))
             self._progress(share * self._job.seconds, self._job.seconds, f"round {match[1]}")
+
+
+def _is_unfit(err: BaseException) -> bool:
+    return isinstance(err, FednasError) and err.exit_code is ExitCode.CANNOT_TELL

@@ -70,8 +70,10 @@ python=@PYTHON@
 case "$python" in '~/'*) python="$HOME/${python#??}";; esac
 [ -d "$dir/kit" ] || { say state gone; exit 0; }
 if ours "$(cat "$dir/pid" 2>/dev/null)"; then say state running; exit 0; fi
-if [ "$(cat "$dir/exit" 2>/dev/null)" = 0 ] && [ -s "$dir/kit/results.json" ]; then say state ended; exit 0; fi
+if [ "$(cat "$dir/exit" 2>/dev/null)" = 0 ] && [ "$(cat "$dir/seconds" 2>/dev/null)" = @SECONDS@ ] &&
+    [ -s "$dir/kit/results.json" ]; then say state ended; exit 0; fi
 rm -f "$dir/pid" "$dir/exit"
+echo @SECONDS@ >"$dir/seconds"
 detach=
 command -v setsid >/dev/null 2>&1 && detach=setsid
 $detach sh -c '
@@ -80,12 +82,12 @@ $detach sh -c '
     TMPDIR="$0"
     export TMPDIR
     cd "$0/kit" || exit 1
-    "$1" "$0/kit/measure.py" >>"$0/log" 2>&1 &
+    "$1" "$0/kit/measure.py" --seconds "$2" >>"$0/log" 2>&1 &
     echo $! >"$0/child"
     echo $$ >"$0/pid"
     wait $!
     echo $? >"$0/exit"
-' "$dir" "$python" </dev/null >/dev/null 2>&1 &
+' "$dir" "$python" @SECONDS@ </dev/null >/dev/null 2>&1 &
 turn=0
 while [ $turn -lt 50 ]; do
     [ -s "$dir/pid" ] && { say state running; exit 0; }
@@ -96,7 +98,7 @@ done
 say free "$(free_kib "$dir")"
 """
 )
-"""Run the kit so that it outlives this login."""
+"""Run the kit so that it outlives this login, unless it has measured for these seconds already."""
 
 STATUS = (
     _FUNCTIONS

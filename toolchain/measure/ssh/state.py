@@ -4,9 +4,10 @@ import hashlib
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
+from msgspec import Meta
 
 from fednas.common import FednasError, decode_json, encode_json, read_bytes
 from fednas.toolchain.measure.job import MeasuringJob
@@ -29,7 +30,10 @@ class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Digest of the job, as `digest_of` makes it."""
     folder: str
     """On the board."""
-    phase: Literal["sending", "measuring"]
+    phase: Literal["sending", "measuring", "unfit"]
+    """Unfit: it is done, and no table was made of its readings; a resumed run takes more."""
+    seconds: Annotated[float, Meta(gt=0, le=1e7)]
+    """That the board was told to measure, all sittings together."""
 
     def __post_init__(self) -> None:
         if not FOLDER.fullmatch(self.folder):
@@ -37,11 +41,14 @@ class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def digest_of(job: MeasuringJob) -> str:
-    """Digest of all that is asked of the board."""
+    """Digest of all that is asked of the board but the seconds, of which a resumed run may ask for more.
+
+    Where they decide what is measured, that shows in the candidates.
+    """
     parts = [
         *("+".join(spec.key for spec in specs) for specs in job.plan.candidates),
         f"{job.device} {job.plan.name} {job.runtime} {job.precision}",
-        f"{job.threads} {job.batch} {job.seconds} {job.seed}",
+        f"{job.threads} {job.batch} {job.seed}",
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -101,8 +108,8 @@ def check_belongs(path: Path, state: BoardState, job: MeasuringJob, address: Ssh
         raise FednasError(f"{path} is of a run on {other}, not on {address}", hint="give the --out of that run")
     if state.job != digest_of(job):
         raise FednasError(
-            f"{path} belongs to another job: another space, device, plan, runtime, batch, threads or seconds",
-            hint="start again without --resume, or give the options of that job",
+            f"{path} belongs to another job: another space, device, plan, runtime, batch or threads",
+            hint="start again without --resume, or give the options of that job (sparse, network: --seconds too)",
         )
 
 

@@ -12,10 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ssh_bench import Bench, read_counted
 
+from fednas.toolchain.measure.job import MeasuringJob
+from fednas.toolchain.measure.plan import plan_for
 from fednas.toolchain.measure.ssh import CONFIG_VARIABLE
+from fednas.toolchain.space import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,20 @@ def board(sshd: LoopbackBoard, monkeypatch: pytest.MonkeyPatch) -> LoopbackBoard
     for left in sshd.folders:
         shutil.rmtree(left)
     return sshd
+
+
+@pytest.fixture(scope="session")
+def job(tiny_space: SearchSpace) -> MeasuringJob:
+    plan = plan_for("exhaustive", tiny_space)
+    return MeasuringJob(
+        device="cpu", plan=plan, runtime="onnxruntime", precision="fp32", threads=1, batch=1, seconds=5.0, seed=0
+    )
+
+
+@pytest.fixture
+def bench(tmp_path: Path, job: MeasuringJob, board: Any, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr("fednas.toolchain.measure.ssh.collect.read_results", read_counted)
+    return Bench(tmp_path, job)
 
 
 def _has_ipv6() -> bool:

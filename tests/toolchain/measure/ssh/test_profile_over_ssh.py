@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from fednas.common import ExitCode
 from fednas.latency_tables import lint_readings, load_table
 from fednas.toolchain.cli import app
+from fednas.toolchain.measure.alone import only_run
 
 SPACE = {
     "num_stages": 1,
@@ -79,7 +80,24 @@ def test_an_unfit_board_ends_with_5_and_its_results_are_kept(
     results = tmp_path / "table.results.json"
     assert f"`fednas-export profile import {results} --accept-unfit` writes the table all the same" in said
     assert run("profile", "import", results, "--accept-unfit", "--out", out)[0] == ExitCode.OK
-    assert load_table(out).device == "cpu"
+    first = load_table(out)
+    assert first.device == "cpu"
+    assert "--resume measures as long again, or more --seconds in all; " in said
+    assert len(board.folders) == 1
+    code, _, said = run(*words, "--over", "ssh://board", "--out", out, "--resume")
+    assert code == ExitCode.OK, said
+    assert load_table(out).session.readings > first.session.readings
+    assert board.folders == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["space.json", "table.json", "table.readings.jsonl"]
+
+
+def test_a_table_that_another_run_is_writing_is_left_to_it(board: Any, words: list[object], tmp_path: Path) -> None:
+    out = tmp_path / "table.json"
+    with only_run(out):
+        code, printed, said = run(*words, "--over", "ssh://board", "--out", out)
+    assert (code, printed) == (ExitCode.USER_ERROR, "")
+    assert said == f"fednas-export: another run is writing {out}; wait for it, or choose another --out\n"
+    assert board.folders == []
 
 
 def test_ctrl_c_in_the_terminal_leaves_a_run_that_is_resumed(board: Any, words: list[object], tmp_path: Path) -> None:
