@@ -11,6 +11,7 @@ from fednas.common import sha256_of
 from fednas.latency_tables.blocks import BlockSpec
 from fednas.latency_tables.finding import Finding
 from fednas.latency_tables.lint_entries import ENTRY_RULES, copied_from, missing
+from fednas.latency_tables.lint_outliers import outlying
 from fednas.latency_tables.lint_record import RECORD_RULES
 from fednas.latency_tables.table import LatencyTable, readings_path
 
@@ -24,7 +25,7 @@ def lint(
         blocks: what the table should price: every distinct block of a search space. Empty: not checked.
         others: further tables by name; no measured entry should agree with one of theirs to the last digit.
     """
-    findings = [finding for rule in (*RECORD_RULES, *ENTRY_RULES) for finding in rule(table)]
+    findings = [finding for rule in (*RECORD_RULES, *ENTRY_RULES, outlying) for finding in rule(table)]
     findings += missing(table, blocks)
     for name, other in (others or {}).items():
         findings += copied_from(table, name, other)
