@@ -13,7 +13,8 @@ _TENSORRT = (
     "`fednas-export verify DIR --import board_result.json` folds that into this report. It needs Python 3.6, nothing "
     "else; for a board without Python, `python3 board_check.py --commands 10.3` prints trtexec's command lines. An "
     "engine runs only on the kind of board and TensorRT version that built it. Its input is what `preprocessing.json` "
-    "describes."
+    "describes. It ends with 0 where all engines agree, 4 where one does not, 5 where nothing there can build an "
+    "engine or none came of a model, 1 where something can be mended."
 )
 
 

@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,11 +120,27 @@ def diagnose(user_folder: Path | None = None) -> Diagnosis:
 
 def packages_of_project() -> Iterable[Package]:
     """Every requirement of the project with the version installed, the core first, then extra by extra."""
-    for requirement in importlib.metadata.requires(PROJECT) or ():
+    for requirement, extra in _requirements():
         match = _REQUIREMENT.fullmatch(requirement.strip())
         if match is not None:
-            name, wanted, extra = match[1], match[2], match[3] or ""
-            yield Package(name=name, wanted=wanted, extra=extra, version=installed_version(name))
+            yield Package(
+                name=match[1], wanted=match[2], extra=extra or match[3] or "", version=installed_version(match[1])
+            )
+
+
+def _requirements() -> list[tuple[str, str]]:
+    """Each with its extra. Of a checkout they stand in its pyproject.toml: what pip wrote down may be older."""
+    project = _checkout() / "pyproject.toml"
+    if not project.is_file():
+        return [(requirement, "") for requirement in importlib.metadata.requires(PROJECT) or ()]
+    content = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+    always = [(requirement, "") for requirement in content["dependencies"]]
+    return always + [(each, extra) for extra, names in content["optional-dependencies"].items() for each in names]
+
+
+def _checkout() -> Path:
+    """Where this file's rooms lie: the root of a checkout, or a folder of installed packages."""
+    return Path(__file__).resolve().parent.parent
 
 
 def machine_state() -> MachineState:

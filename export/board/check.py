@@ -13,12 +13,19 @@ from fednas.export.board.inspector import engine_faults
 from fednas.export.board.kit import Kit, KitModel, chosen_models, file_sha256, read_kit
 from fednas.export.board.kit_vectors import KitVectors, kit_parity, read_kit_vectors
 from fednas.export.board.machine import hottest_celsius, machine_facts
-from fednas.export.board.problem import BoardProblem
+from fednas.export.board.problem import BoardProblem, UnableBoard
 from fednas.export.board.trtexec import explain_version, parse_version, trtexec_build_options, trtexec_time_options
 from fednas.export.board.ways import Checked, ModuleWay, TrtexecWay, WorkSettings, trtexec_order, write_json
 
 RESULT_FILE = "board_result.json"
 RESULT_SCHEMA = 1
+EXIT_AGREES, EXIT_TO_MEND, EXIT_DISAGREES, EXIT_CANNOT_TELL, EXIT_STOPPED = 0, 1, 4, 5, 130
+"""As of every command of fednas-export."""
+EXIT_CODES = (
+    "Exit codes: 0 all engines agree; 1 something that you can mend, such as a missing file; 2 options that do not "
+    "exist; 4 an engine disagrees with the network, or its layers are not in the precision asked for; 5 cannot tell: nothing "
+    "here can build an engine, or none came of a model; 130 stopped by Ctrl-C."
+)
 MOST_SAMPLES = 20000
 """More readings are thinned out evenly, so that the result stays small."""
 MOST_TEXT = 2000
@@ -27,7 +34,7 @@ Way = Union[ModuleWay, TrtexecWay]
 
 
 def main(arguments: Optional[List[str]] = None, folder: Optional[Path] = None) -> int:
-    """Run the script; the exit code is 0, 1 (something to mend) or 4 (an engine disagrees with the network)."""
+    """Run the script; returns the exit code, one of `EXIT_CODES`."""
     options = _options(arguments)
     try:
         kit = read_kit(Path(__file__).resolve().parent if folder is None else folder)
@@ -35,11 +42,14 @@ def main(arguments: Optional[List[str]] = None, folder: Optional[Path] = None) -
         settings = _settings(options)
         if options.commands:
             _print_commands(models, settings, options.commands)
-            return 0
+            return EXIT_AGREES
         return _check_all(kit, models, settings, options)
     except (BoardProblem, OSError) as err:
         print("board_check.py: %s" % err, file=sys.stderr)
-        return 1
+        return EXIT_CANNOT_TELL if isinstance(err, UnableBoard) else EXIT_TO_MEND
+    except KeyboardInterrupt:
+        print("board_check.py: stopped; engines that were checked before are kept", file=sys.stderr)
+        return EXIT_STOPPED
 
 
 def _options(arguments: Optional[List[str]]) -> Any:
@@ -48,6 +58,7 @@ def _options(arguments: Optional[List[str]]) -> Any:
         description="Build the TensorRT engines of this folder on this board, hold them against the test vectors, "
         "measure them, and write %s for `fednas-export verify --import`. Nothing is written outside this folder."
         % RESULT_FILE,
+        epilog=EXIT_CODES,
     )
     add = parser.add_argument
     add("--precision", help="which models, such as int8 or fp16,int8 (all)")
@@ -101,13 +112,14 @@ def _check_all(kit: Kit, models: Sequence[KitModel], settings: WorkSettings, opt
         # After each model: a board that hangs in the next one keeps what it knows.
         write_json(kit.folder / RESULT_FILE, result)
     print("wrote %s; take it home: fednas-export verify FOLDER --import %s" % (RESULT_FILE, RESULT_FILE))
-    if any(entry["failed"] for entry in entries):
-        return 1
-    return 4 if any(not entry["passed"] or entry["faults"] for entry in entries) else 0
+    if any(not entry["failed"] and (not entry["passed"] or entry["faults"]) for entry in entries):
+        return EXIT_DISAGREES
+    return EXIT_CANNOT_TELL if any(entry["failed"] for entry in entries) else EXIT_AGREES
 
 
 def _way(options: Any, settings: WorkSettings) -> Way:
-    reasons = []
+    reasons: List[str] = []
+    can_be_mended = False
     if options.way != "trtexec":
         try:
             return ModuleWay(settings)
@@ -118,7 +130,9 @@ def _way(options: Any, settings: WorkSettings) -> Way:
             return TrtexecWay(settings, options.trtexec, options.tensorrt_version)
         except BoardProblem as err:
             reasons.append(str(err))
-    raise BoardProblem("no engine can be built here: %s" % "; and ".join(reasons))
+            can_be_mended = not isinstance(err, UnableBoard)
+    message = "no engine can be built here: %s" % "; and ".join(reasons)
+    raise BoardProblem(message) if can_be_mended else UnableBoard(message)
 
 
 def _entry(kit: Kit, model: KitModel, vectors: KitVectors, way: Way, settings: WorkSettings) -> Dict[str, Any]:

@@ -8,3 +8,7 @@ class BoardProblem(Exception):  # noqa: N818  (what it is called on the board's 
         super().__init__("%s; %s" % (message, hint) if hint else message)
         self.message = message
         self.hint = hint
+
+
+class UnableBoard(BoardProblem):
+    """Nothing on this board can build an engine, whatever the settings."""

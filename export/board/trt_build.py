@@ -25,6 +25,8 @@ class BuildOrder(NamedTuple):
     precision: str
     workspace_bytes: int
     level: int
+    one_stream: bool = False
+    """Nothing runs beside another: for a profile of single layers."""
 
 
 class BuiltEngine(NamedTuple):
@@ -149,6 +151,8 @@ def _configure(trt: Any, builder: Any, config: Any, order: BuildOrder) -> None:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_bytes)
     if hasattr(config, "builder_optimization_level"):  # from 8.6 on
         config.builder_optimization_level = order.level
+    if order.one_stream and hasattr(config, "max_aux_streams"):  # from 8.6 on
+        config.max_aux_streams = 0
     # Without details the inspector knows no layer's precision.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if order.shapes is None:

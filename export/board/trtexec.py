@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import List, NamedTuple, Optional, Tuple
 
 from fednas.export.board.machine import run_tool
-from fednas.export.board.problem import BoardProblem
+from fednas.export.board.problem import BoardProblem, UnableBoard
 
 TRTEXEC_PLACE = "/usr/src/tensorrt/bin/trtexec"
 HIGHEST_OPSETS = (((10, 0), 20), ((8, 4), 17), ((8, 2), 13))
@@ -52,7 +52,7 @@ def find_trtexec(given: Optional[str]) -> str:
         return given
     found = shutil.which("trtexec") or (TRTEXEC_PLACE if os.access(TRTEXEC_PLACE, os.X_OK) else None)
     if found is None:
-        raise BoardProblem(
+        raise UnableBoard(
             "trtexec was not found in PATH or %s" % TRTEXEC_PLACE,
             "install TensorRT (on Jetson: apt install tensorrt) or give --trtexec",
         )

@@ -203,17 +203,27 @@ def test_an_engine_silently_built_in_another_precision(board: Board) -> None:
 def test_bad_settings(board: Board, arguments: list[str], complaint: str) -> None:
     install(board.tools, "v100300", board.logits)
     done = board.run(*arguments)
-    assert done.returncode == 1
+    assert done.returncode == (5 if "too old" in complaint else 1)
     assert complaint in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert calls(board.tools) == []
 
 
+def test_help_says_what_exit_codes_mean(board: Board) -> None:
+    done = board.run("--help")
+    assert done.returncode == 0
+    text = " ".join(done.stdout.split())
+    for code in ("0 all engines agree", "1 something that you can mend", "4 an engine disagrees", "5 cannot tell"):
+        assert code in text
+    assert board.run("--nonsense").returncode == 2
+
+
 def test_nothing_here(board: Board) -> None:
     if Path("/usr/src/tensorrt/bin/trtexec").exists():
         pytest.skip("this machine has a real trtexec where the script looks")
+    assert board.run("--way", "module").returncode == 5
     done = board.run("--way", "auto")
-    assert done.returncode == 1
+    assert done.returncode == 5
     assert re.match(
         r"board_check\.py: no engine can be built here: the Python module tensorrt cannot be imported.*; and "
         r"trtexec was not found in PATH or /usr/src/tensorrt/bin/trtexec; install TensorRT",
@@ -224,7 +234,8 @@ def test_nothing_here(board: Board) -> None:
 
 def test_a_version_that_trtexec_hides_can_be_told(board: Board) -> None:
     install(board.tools, "v8502", board.logits, banner="unknown")
-    assert "does not say its version; give --tensorrt-version" in board.run().stderr
+    silent = board.run()
+    assert (silent.returncode, "does not say its version; give --tensorrt-version" in silent.stderr) == (1, True)
     assert board.run("--tensorrt-version", "8.5.2").returncode == 0
 
 
@@ -251,7 +262,7 @@ def test_a_failed_build_says_why_and_keeps_the_old_engine(board: Board) -> None:
     (board.folder / "model.fp32.plan").write_text("an older engine")
     install(board.tools, "v100300", board.logits, broken=True)
     done = board.run()
-    assert done.returncode == 1
+    assert done.returncode == 5
     assert "model.fp32.onnx: trtexec failed: something broke; see model.fp32.build.log" in done.stderr
     assert (board.folder / "model.fp32.plan").read_text() == "an older engine"
     assert board.result()["engines"][0]["failed"].startswith("trtexec failed: something broke")
@@ -295,7 +306,7 @@ def test_an_interruption_leaves_no_half_engine(board: Board) -> None:
             assert script.poll() is None
             time.sleep(0.02)
         os.killpg(script.pid, signal.SIGINT)
-    assert script.returncode != 0
+    assert script.returncode == 130
     assert not list(board.folder.glob("*.p[al]*"))
 
 

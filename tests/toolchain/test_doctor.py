@@ -19,6 +19,22 @@ def test_every_requirement_of_the_project_is_named_with_its_extra() -> None:
     assert packages["onnxruntime"].wanted == ">=1.20"
     assert packages["onnxruntime"].version is not None
     assert packages["torch"].extra == "torch"
+    assert {name: packages[name].extra for name in ("openvino", "ncnn", "pnnx")} == {
+        "openvino": "openvino",
+        "ncnn": "ncnn",
+        "pnnx": "ncnn",
+    }
+
+
+def test_without_a_checkout_the_installed_package_says_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "_checkout", lambda: tmp_path)
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: ["numpy>=2.0", 'ncnn>=1.0; extra == "ncnn"'])
+    assert [(each.name, each.wanted, each.extra) for each in packages_of_project()] == [
+        ("numpy", ">=2.0", ""),
+        ("ncnn", ">=1.0", "ncnn"),
+    ]
 
 
 @pytest.mark.parametrize(
