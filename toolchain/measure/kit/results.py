@@ -42,7 +42,7 @@ def read_results(path: Path, *, job: MeasuringJob | None = None, kit: KitDocumen
     Raises `FednasError` for anything that a kit's script does not write.
     """
     what = f"results {path}"
-    results = results_from_json(read_limited(path, "results", LARGEST_RESULTS), what)
+    results = results_from_json(read_limited(path, "results file", LARGEST_RESULTS), path)
     if kit is not None and kit.kit != results.kit:
         _refuse(what, f"belong to kit {results.kit[:12]}, not to {kit.kit[:12]}", "name the kit that was measured")
     if job is not None and replace(job, seconds=results.job.seconds) != results.job.job():
@@ -50,9 +50,10 @@ def read_results(path: Path, *, job: MeasuringJob | None = None, kit: KitDocumen
     return _collected(results)
 
 
-def results_from_json(content: bytes, what: str) -> Results:
+def results_from_json(content: bytes, path: Path) -> Results:
     """As `read_results`, from memory and without making a `Collected` of it."""
-    results, raw = decode_hostile(content, Results, what, SCHEMA)
+    what = f"results {path}"
+    results, raw = decode_hostile(content, Results, f"results file {path}", SCHEMA)
     if digest_of(raw, without="sha256") != results.sha256:
         _refuse(what, "were edited or damaged: their content does not have the digest that they claim")
     check_document(results.job, raw["job"], f"{what}, key job")
