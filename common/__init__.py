@@ -15,15 +15,19 @@ from fednas.common.quantities import (
     parse_latency_ms,
     parse_share,
 )
+from fednas.common.versions import PlainText, UtcTime, decode_versioned, require_schema
 
 __all__ = [
     "ContractError",
     "ExitCode",
     "FednasError",
+    "PlainText",
     "Progress",
+    "UtcTime",
     "convert",
     "decode_json",
     "decode_toml",
+    "decode_versioned",
     "encode_json",
     "file_errors",
     "format_bytes",
@@ -40,6 +44,7 @@ __all__ = [
     "read_bytes",
     "read_text",
     "replacing",
+    "require_schema",
     "sha256_of",
     "silent",
     "unknown_name",

@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$?([^`]*)`)?")
 _NO_CHOICE = re.compile(r"Invalid enum value (.+?) - at `\$\.([^`]+)`")
+_NO_MATCH = re.compile(r"Expected `str` matching regex .* - at `\$\.([^`]+)`", re.DOTALL)
+_MALFORMED = re.compile(r"JSON is malformed: .*\(byte (\d+)\)")
+_NO_NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
 def decode_json(data: bytes | str, kind: type[T], what: str) -> T:
@@ -26,7 +29,7 @@ def decode_json(data: bytes | str, kind: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
-        raise _decoding_error(err, kind, what) from err
+        raise _no_number(err, data, what) or _decoding_error(err, kind, what) from err
     except ContractError as err:  # what a file says is its author's doing, whatever type it would become
         raise FednasError(f"{what}: {err}", hint="mend the file and try again") from err
 
@@ -66,6 +69,22 @@ def encode_json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
+def _no_number(err: Exception, data: bytes | str, what: str) -> FednasError | None:
+    """The error for NaN and infinities, which some programs write into JSON; None if it is something else."""
+    match = _MALFORMED.search(str(err))
+    if match is None:
+        return None
+    content = data.encode() if isinstance(data, str) else data
+    # The parser stops at the sign or at the letter after it.
+    place = int(match[1]) - (content[int(match[1]) - 1 : int(match[1])] == b"-")
+    if (found := _NO_NUMBER.match(content, place)) is None:
+        return None
+    line = content.count(b"\n", 0, place) + 1
+    keys = re.findall(rb'"([^"\\]*)"\s*:', content[max(0, place - 1000) : place])
+    key = f" of key {keys[-1].decode(errors='replace')}" if keys else ""
+    return FednasError(f"{what}: the value{key} in line {line} is {found[0].decode()}, no number", hint="mend the file")
+
+
 def _decoding_error(err: Exception, kind: type[object], what: str) -> FednasError:
     if match := _UNKNOWN_FIELD.search(str(err)):
         path = (match[2] or "").lstrip(".")
@@ -76,6 +95,8 @@ def _decoding_error(err: Exception, kind: type[object], what: str) -> FednasErro
     if match and (choices := _choices(_type_at(kind, match[2]))):
         allowed = ", ".join(map(str, choices))
         return FednasError(f"{what}: key {match[2]} is {match[1]}; it must be one of {allowed}", hint="mend the file")
+    if (match := _NO_MATCH.search(str(err))) and (words := _pattern_in_words(_type_at(kind, match[1]))):
+        return FednasError(f"{what}: key {match[1]} must be {words}", hint="mend the file and try again")
     return FednasError(f"{what}: {_sentence(err)}", hint="mend the file and try again")
 
 
@@ -101,6 +122,15 @@ def _choices(kind: object) -> list[object]:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return [member.value for member in kind]
     return list(get_args(kind))
+
+
+def _pattern_in_words(kind: object) -> str:
+    """What a text has to look like, as its `msgspec.Meta` describes it; empty where it does not."""
+    for meta in getattr(kind, "__metadata__", ()):
+        if isinstance(meta, msgspec.Meta) and meta.description:
+            examples = ", ".join(map(str, meta.examples or ()))
+            return meta.description + (f", such as {examples}" if examples else "")
+    return ""
 
 
 def _sentence(err: Exception) -> str:

@@ -8,8 +8,17 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from fednas.common import ContractError, FednasError, decode_json, encode_json, read_bytes, write_atomic
+from fednas.common import (
+    ContractError,
+    PlainText,
+    UtcTime,
+    decode_versioned,
+    encode_json,
+    read_bytes,
+    write_atomic,
+)
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
+from fednas.profiles import PRECISIONS
 
 SCHEMA = 1
 Origin = Literal["measured", "modelled", "estimated"]
@@ -20,6 +29,8 @@ NonNegative = Annotated[float, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
+Name = Annotated[PlainText, Meta(min_length=1)]
+Precision = Annotated[str, Meta(pattern=rf"^({'|'.join(PRECISIONS)})\Z", description=f"one of {', '.join(PRECISIONS)}")]
 
 
 class _Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,15 +175,15 @@ class GpuState(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fingerprint of what measured, and the state it was in. None: could not be read there."""
 
-    cpu_model: str
-    architecture: str
-    operating_system: str
+    cpu_model: PlainText
+    architecture: PlainText
+    operating_system: PlainText
     cores: AtLeastOne
     affinity: tuple[int, ...]
     """Cores that the process may use."""
     memory_bytes: int | None = None
-    governor: str | None = None
-    power_mode: str | None = None
+    governor: PlainText | None = None
+    power_mode: PlainText | None = None
     """By its name, not by its number: the numbers differ from module to module."""
     current_mhz: Positive | None = None
     """Highest of the usable cores' clocks at that moment."""
@@ -189,17 +200,17 @@ class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Times that heat or low voltage has slowed the processor since it started, as far as the system counts them."""
     capacities: tuple[int, ...] = ()
     """Relative speeds of the usable cores where they are not all of one kind (big.LITTLE), without repetition."""
-    gpu: str | None = None
+    gpu: PlainText | None = None
     """As its driver calls the GPU that measured; None where the processor did, or where nothing said."""
     gpu_state: GpuState | None = None
-    python_version: str
-    numpy_version: str
+    python_version: PlainText
+    numpy_version: PlainText
 
 
 class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the measuring went."""
 
-    plan: str
+    plan: PlainText
     sittings: AtLeastOne = 1
     """Runs that took readings: one more for each `--resume`. What follows holds the worst of them."""
     seconds: NonNegative
@@ -248,7 +259,7 @@ class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How slow the machine was over the session, in equal parts of its readings; 1 is the session's median."""
     readings_sha256: str = ""
     """Of the file of raw readings that was written beside the table; empty: none was kept."""
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[PlainText, ...] = ()
     """What was wrong with the machine; not empty only in tables that were accepted all the same."""
 
 
@@ -270,9 +281,9 @@ class LayerUse(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Energy(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What running the reference network costs, by the machine's own power meter, in a stretch of its own."""
 
-    source: str
+    source: PlainText
     """What reported it, such as ``INA3221`` or ``RAPL``."""
-    rail: str
+    rail: PlainText
     """What the figure includes: ``VDD_IN`` is a whole board, ``package-0`` a processor alone."""
     busy_w: NonNegative
     """Mean power while the reference network ran, again and again."""
@@ -290,11 +301,11 @@ class Energy(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Source(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table that a merged one was made of: where and when its entries were measured."""
 
-    name: str
+    name: PlainText
     """Of its file."""
     sha256: str
-    date: str
-    tool_version: str
+    date: UtcTime
+    tool_version: PlainText
     machine: Machine
     session: Session
     speed: Positive
@@ -305,16 +316,15 @@ class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What the blocks of a search space cost on one device."""
 
     schema: Literal[1] = 1
-    device: str
+    device: Name
     kind: Literal["measured"] = "measured"
-    runtime: str
-    runtime_version: str
-    precision: str
+    runtime: Name
+    runtime_version: PlainText
+    precision: Precision
     batch: AtLeastOne
     threads: AtLeastOne
-    date: str
-    """UTC, ISO 8601."""
-    tool_version: str
+    date: UtcTime
+    tool_version: PlainText
     machine: Machine
     """Before the first reading."""
     machine_after: Machine | None = None
@@ -361,8 +371,8 @@ def load_table(path: Path) -> LatencyTable:
 
 def table_from_json(data: bytes | str, what: str) -> LatencyTable:
     """As `load_table`, from memory; ``what`` names the source in errors."""
-    _refuse_newer(data, what)
-    return decode_json(data, LatencyTable, what)
+    again = "copy the file again, completely, or profile the device again"
+    return decode_versioned(data, LatencyTable, what, SCHEMA, again=again)
 
 
 def save_table(table: LatencyTable, path: Path) -> None:
@@ -373,25 +383,3 @@ def save_table(table: LatencyTable, path: Path) -> None:
 def readings_path(table: Path) -> Path:
     """Where the raw readings of a table are kept: beside it."""
     return table.with_name(f"{table.name.removesuffix('.json')}.readings.jsonl")
-
-
-class _Version(msgspec.Struct):
-    """The two keys of any table, however new."""
-
-    schema: int = SCHEMA
-    tool_version: str = ""
-
-
-def _refuse_newer(data: bytes | str, what: str) -> None:
-    """Raise `FednasError` for a newer schema, before its new keys are complained about."""
-    try:
-        version = msgspec.json.decode(data, type=_Version)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return  # the whole decoding says what is wrong
-    if version.schema > SCHEMA:
-        writer = f" (fednas-export {version.tool_version})" if version.tool_version else ""
-        raise FednasError(
-            f"{what} has schema {version.schema}, made by a newer version of the tool{writer}; "
-            f"this one reads schema {SCHEMA}",
-            hint="upgrade with `pip install -U fednas-export`, or profile the device again with this version",
-        )

@@ -1,6 +1,7 @@
 """The file: what it refuses, and that nothing is lost in it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,25 @@ def edited(**changes: Any) -> str:
         (edited(batches=1), "unknown key 'batches'; did you mean batch"),
         (edited(entries__0__mean_ms=1.0), r"unknown key 'mean_ms'.*median_ms.*entries\[0\]"),
         (edited(device=None), "missing key device"),
-        (edited(schema=0), "key schema is 0"),
         (edited(entries__0__median_ms="fast"), r"Expected float, got str.*entries\[0\]\.median_ms"),
         (edited(entries__1__median_ms=-1.0), r"Expected float > 0\.0.*entries\[1\]\.median_ms"),
         (edited(entries__1__median_ms=0), r"Expected float > 0\.0.*entries\[1\]\.median_ms"),
-        (edited(entries__0__median_ms=float("nan")), "JSON is malformed"),
+        (edited(entries__0__median_ms=float("nan")), r"the value of key median_ms in line 1 is NaN, no number; mend"),
+        (edited(entries__0__p90_ms=float("-inf")), "the value of key p90_ms in line 1 is -Infinity, no number"),
+        (edited(precision="fp33"), "key precision must be one of fp32, fp16, int8"),
+        (edited(precision="fp32\n"), "key precision must be one of"),
+        (edited(device=""), r"length >= 1 \(key device\)"),
+        (edited(device="\x1b[2Jowned"), "key device must be text without control characters, in one line"),
+        (edited(runtime="a\n"), "key runtime must be text without control characters"),
+        (edited(machine__cpu_model="\x00"), "key machine.cpu_model must be text without control"),
+        (edited(machine__governor="\x07"), "key machine.governor must be text without control"),
+        (edited(session__remarks=["fine", "\x07"]), r"key session.remarks\[1\] must be text without control"),
+        (
+            edited(date="yesterday"),
+            r"key date must be a date and time in UTC, such as 2026-01-02T03:04:05\+00:00",
+        ),
+        (edited(date="2026-13-02T03:04:05+00:00"), "key date must be a date and time in UTC"),
+        (edited(date="2026-01-02T03:04:05+02:00"), "key date must be a date and time in UTC"),
         (edited(entries__0__samples=1.5), r"Expected int, got float.*samples"),
         (edited(entries__0__p10_ms=2.0), "stem-in3-out8-hw4-s1: p10_ms <= median_ms <= p90_ms"),
         (edited(entries__0__mid_channels=8), "a stem block cannot have these fields"),
@@ -112,14 +127,31 @@ def edited(**changes: Any) -> str:
         (edited(report__within_5=1.2), r"Expected float <= 1\.0.*report\.within_5"),
         (edited(interval__factor=0.5), r"Expected float >= 1\.0.*interval\.factor"),
         (edited(entries=[]), "the table has no entries"),
-        ("", "truncated"),
-        (make_table().to_json()[:-20], "truncated"),
     ],
 )
 def test_what_is_not_exactly_right_is_refused_by_its_key(content: str, message: str) -> None:
     with pytest.raises(FednasError, match=message) as caught:
         table_from_json(content, "latency table cpu.json")
     assert str(caught.value).startswith("latency table cpu.json: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty; copy the file again, completely, or profile the device again"),
+        ("\n", "is empty"),
+        (make_table().to_json()[:-20], "is cut off; copy the file again, completely"),
+        (make_table().to_json()[:101], "is cut off"),
+        (edited(schema=0), "has schema 0, this version reads 1; copy the file again"),
+        (edited(schema=7), "has schema 7, newer than the 1 that this version reads; install the version of fednas-exp"),
+        ('{"schema": 1, "space": ' + "[" * 100_000 + "]" * 100_000 + "}", "is nested too deep"),
+    ],
+)
+def test_what_is_wrong_with_the_whole_file_is_said_in_one_line(content: str, message: str) -> None:
+    with pytest.raises(FednasError, match=message) as caught:
+        table_from_json(content, "latency table cpu.json")
+    assert re.match(r"latency table cpu\.json (is|has) ", str(caught.value))
     assert "\n" not in str(caught.value)
 
 
@@ -144,7 +176,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_table_of_a_newer_version_says_so_before_its_new_keys_are_complained_about() -> None:
     newer = edited(schema=2, tool_version="9.1.0", thermal={"zones": 3})
-    with pytest.raises(FednasError, match=r"schema 2, made by a newer version of the tool \(fednas-export 9\.1\.0\)"):
+    with pytest.raises(FednasError, match=r"schema 2, newer than the 1 .* fednas-export that wrote it \(9\.1\.0\)"):
         table_from_json(newer, "latency table cpu.json")
 
 

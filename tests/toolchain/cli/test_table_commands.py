@@ -217,7 +217,7 @@ def test_validate_finds_a_table_that_is_wrong(folder: Path, tmp_path: Path) -> N
         ({"space": None}, "does not keep the search space that it was made for; give --space or --supernet"),
         ({"report": None}, "claims no error, so there is nothing to validate"),
         ({"space": {"num_stages": 2}}, r"latency table .*: space: missing key"),
-        ({"schema": 7, "zones": []}, "schema 7, made by a newer version of the tool"),
+        ({"schema": 7, "zones": []}, "schema 7, newer than the 1 that this version reads"),
     ],
 )
 def test_validate_refuses_what_it_cannot_judge(

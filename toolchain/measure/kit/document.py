@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from fednas.common import FednasError
+from fednas.common import FednasError, PlainText
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.plan import Plan
 from fednas.toolchain.space import SearchSpace
@@ -18,10 +18,18 @@ LARGEST_SHAPE = 10**15
 """Multiply-accumulates or weights of one block beyond which a file is not believed."""
 
 # No control characters: texts of a kit are printed on terminals and stand in tables.
-Text = Annotated[str, Meta(max_length=LONGEST_TEXT, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-Name = Annotated[str, Meta(max_length=100, pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*$")]
+Text = Annotated[PlainText, Meta(max_length=LONGEST_TEXT)]
+Name = Annotated[
+    str,
+    Meta(
+        max_length=100,
+        pattern=r"^[a-z0-9]+([.-][a-z0-9]+)*\Z",
+        description="a name of small letters and digits with single dots and dashes between them",
+        examples=["jetson-orin-nano"],
+    ),
+]
 """Names files, so it can be no path."""
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a SHA-256 digest: 64 of 0-9 and a-f")]
 AtLeastOne = Annotated[int, Meta(ge=1, le=10**12)]
 Count = Annotated[int, Meta(ge=0, le=10**15)]
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from fednas.common import UtcTime
 from fednas.toolchain.measure.journal import Reading
 from fednas.toolchain.measure.kit.board.measuring import MOST_POWER_ROWS
 from fednas.toolchain.measure.kit.board.tegrastats import MOST_NAMES
@@ -140,7 +141,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     least_rounds: AtLeastOne
     sittings: AtLeastOne
     started: Text
-    date: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
+    date: UtcTime
     before: BoardState
     after: BoardState
     around: Around
