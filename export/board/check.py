@@ -23,8 +23,8 @@ EXIT_AGREES, EXIT_TO_MEND, EXIT_DISAGREES, EXIT_CANNOT_TELL, EXIT_STOPPED = 0, 1
 """As of every command of fednas-export."""
 EXIT_CODES = (
     "Exit codes: 0 all engines agree; 1 something that you can mend, such as a missing file; 2 options that do not "
-    "exist; 4 an engine disagrees with the network, or its layers are not in the precision asked for; 5 cannot tell: nothing "
-    "here can build an engine, or none came of a model; 130 stopped by Ctrl-C."
+    "exist; 4 an engine disagrees with the network, or its layers are not in the precision asked for; 5 cannot tell: "
+    "nothing here can build an engine, or none came of a model; 130 stopped by Ctrl-C."
 )
 MOST_SAMPLES = 20000
 """More readings are thinned out evenly, so that the result stays small."""

@@ -157,7 +157,7 @@ def fednas_export(
     with progress_bar("export") as progress:
         shipped = ship(job, progress)
     emit(_document(shipped), _text(shipped))
-    _warn_of_candidates(shipped)
+    _warnings(shipped)
     raise typer.Exit(code=int(worst_exit_code(shipped)))
 
 
@@ -336,9 +336,11 @@ def _candidates_row(candidates: "Sequence[Candidate]") -> list[tuple[str, str]]:
     return [("candidates", f"{len(missing)} of {len(candidates)} not measured and left out: {why}{kept}")]
 
 
-def _warn_of_candidates(shipped: "Sequence[ShippedDevice]") -> None:
-    """Also where nobody reads the table: with --quiet or --json."""
+def _warnings(shipped: "Sequence[ShippedDevice]") -> None:
+    """What must be seen also where nobody reads the table: with --quiet or --json."""
     for found in shipped:
+        for doubt in found.doubts:
+            warn(f"{found.name}: {doubt}")
         for _, text in _candidates_row(found.manifest.shipment.candidates):
             if text.startswith(NOT_COMPARED):
                 warn(f"{found.name}: --candidates: {text}")

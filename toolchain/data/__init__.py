@@ -3,7 +3,7 @@
 from fednas.export import Preprocessing
 from fednas.toolchain.data.images import ImageData, LabelledImages
 from fednas.toolchain.data.loading import load_data
-from fednas.toolchain.data.preprocessing import published_preprocessing
+from fednas.toolchain.data.preprocessing import measured_preprocessing, published_preprocessing
 from fednas.toolchain.data.spec import DataKind, DataSpec, parse_data_spec
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "LabelledImages",
     "Preprocessing",
     "load_data",
+    "measured_preprocessing",
     "parse_data_spec",
     "published_preprocessing",
 ]

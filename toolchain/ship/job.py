@@ -108,6 +108,8 @@ class ShippedDevice:
     """As the user typed it."""
     folder: Path
     manifest: Manifest
+    doubts: tuple[str, ...] = ()
+    """What speaks against the images, in sentences; the report has them too."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -146,6 +148,7 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
         raise FednasError("--max-accuracy-drop needs labelled images, and --data none gives none", hint="give --data")
     require_input_type(job.input_type, source, list(job.devices.values()))
     calibration = calibration_images(source, job.shipped_precisions, hold_out=job.max_accuracy_drop is not None)
+    doubts: dict[str, tuple[str, ...]] = {}
     with staged_fleet(job.out, list(job.devices)) as staged:
         for number, (name, profile) in enumerate(job.devices.items()):
             report = _steps(progress, name, 1 + STEPS * number, total)
@@ -153,10 +156,10 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
             speed = speed_of(job, source.space, profile, staged[name], _within(report))
             best = _answer(job, source, profile, speed)
             choice = choose(job, source, profile, speed, best, staged[name], calibration, _within(report))
-            write_device_folder(staged[name], job, source, profile, choice, speed, calibration, report)
+            doubts[name] = write_device_folder(staged[name], job, source, profile, choice, speed, calibration, report)
         folders = {name: place_of(job.out / name, staged[name]) for name in job.devices}
     progress(total, total, "done")
-    return [ShippedDevice(name, folder, read_manifest(folder)) for name, folder in folders.items()]
+    return [ShippedDevice(name, folder, read_manifest(folder), doubts[name]) for name, folder in folders.items()]
 
 
 def _steps(progress: Progress, name: str, first: int, total: int) -> Report:

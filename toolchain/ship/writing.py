@@ -24,6 +24,7 @@ from fednas.export import (
 )
 from fednas.profiles import DeviceProfile, installed_version
 from fednas.toolchain.search.request import SearchAnswer
+from fednas.toolchain.ship.agreement import doubts_about_data
 from fednas.toolchain.ship.candidates import COMPARED, Choice
 from fednas.toolchain.ship.inputs import ProofInputs, proof_inputs
 from fednas.toolchain.ship.near_budget import frontier_near
@@ -59,8 +60,12 @@ def write_device_folder(
     speed: Speed,
     calibration: CalibrationImages | None,
     report: Report,
-) -> None:
-    """Fill the staged ``folder`` for one device; ``report`` is told each step."""
+) -> tuple[str, ...]:
+    """Fill the staged ``folder`` for one device; ``report`` is told each step.
+
+    Returns what is doubtful about the images, in sentences that the report has too. Raises `FednasError` if they
+    cannot be those that the supernet was made for.
+    """
     answer = choice.answer
     report(1, "extracting the subnet")
     module, recalibrated = _subnet(job, source, answer)
@@ -72,6 +77,7 @@ def write_device_folder(
     report(3, "computing the source's logits")
     inputs = proof_inputs(source, job.input_type)
     logits = _logits(module, inputs.network)
+    doubts = doubts_about_data(source, logits)
     proof = Proof(inputs.file, inputs.labels if source.data else None, logits, job.max_accuracy_drop)
     proven = _all_proven(artefacts, proof, job, source, profile, choice, report)
     models = [each.model for each in proven]
@@ -89,6 +95,7 @@ def write_device_folder(
         class_names=source.header.class_names,
         not_verified=[
             *_gaps(source),
+            *doubts,
             *speed.doubts,
             *choice.remarks,
             *_uint8_gap(job, profile),
@@ -98,6 +105,7 @@ def write_device_folder(
         card=None if job.card is None else read_card_details(job.card),
         illustrations=_illustrations(job, source, profile, choice, speed, inputs, logits, judged),
     )
+    return doubts
 
 
 def _shipment(

@@ -1,6 +1,7 @@
 """Candidates compared by measurement, files that read pixels, and data that does not go with the supernet."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -245,3 +246,55 @@ def test_classes_in_another_order_are_refused() -> None:
         data.check_class_names(("dog", "cat"))
     with pytest.raises(FednasError, match="class 0 is 'cat' here and 'bird' there"):
         data.check_class_names(("bird", "cat"))
+
+
+Pixels = Callable[[np.ndarray], np.ndarray]
+
+
+def altered_digits(path: Path, *, pixels: Pixels, turned: int = 0, of_class: int = 10) -> str:
+    """Digits with other pixels, and with the labels below ``of_class`` turned by ``turned``."""
+    digits = load_digits()
+    images = pixels(digits.images).astype(np.uint8)
+    labels = np.where(digits.target < of_class, (digits.target + turned) % of_class, digits.target)
+    np.savez(path, x_train=images[:1400], y_train=labels[:1400], x_test=images[1400:], y_test=labels[1400:])
+    return f"npz:{path}"
+
+
+@pytest.mark.parametrize(
+    ("pixels", "turned", "complaint"),
+    [
+        # Black on white instead of white on black: the mean is (1 - 2 x 0.305) / 0.376 = 1.04 off.
+        (lambda images: 16 - images, 0, r"pixels have mean 1 and standard deviation 1 .*; and the subnet is right on"),
+        (
+            lambda images: images,
+            1,
+            r"the subnet is right on [\d.]+% of its test images, while .*\(digits\) says at least",
+        ),
+    ],
+)
+def test_images_that_the_supernet_was_not_made_for_are_refused_in_one_line(
+    tmp_path: Path, pixels: Pixels, turned: int, complaint: str
+) -> None:
+    data = altered_digits(tmp_path / "other.npz", pixels=pixels, turned=turned)
+    result = run("--quiet", "--device", "jetson", "--max-macs", "1M", "--data", data, "--out", str(tmp_path / "out"))
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert re.search(f"supernet and data set other do not belong together: .*{complaint}", result.stderr)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "turned", "of_class", "complaint"),
+    [
+        (lambda images: images // 3, 0, 10, "its pixels have mean -0."),
+        (lambda images: images, 1, 4, "the subnet is right on "),  # six of ten classes as they were
+    ],
+)
+def test_a_single_sign_is_a_doubt_that_is_said(
+    tmp_path: Path, pixels: Pixels, turned: int, of_class: int, complaint: str
+) -> None:
+    data = altered_digits(tmp_path / "other.npz", pixels=pixels, turned=turned, of_class=of_class)
+    result = run("--quiet", "--device", "jetson", "--max-macs", "1M", "--data", data, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 0
+    (warning,) = [line for line in result.stderr.splitlines() if line.startswith("warning: jetson: Data: ")]
+    assert complaint in warning
+    assert warning.removeprefix("warning: jetson: ") in (tmp_path / "out" / "jetson" / "report.md").read_text()

@@ -1,0 +1,75 @@
+"""Whether the images are those that the supernet was made for: by their statistics, and by its own training record."""
+
+from typing import TYPE_CHECKING
+
+from fednas.common import FednasError
+from fednas.export import accuracy_of_logits
+from fednas.toolchain.data import ImageData, measured_preprocessing
+from fednas.toolchain.ship.source import Source
+from fednas.toolchain.supernet import SupernetHeader
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MOST_MEAN = 0.5
+"""Of normalised training images 0 is expected; this far off, standard deviations, they are others."""
+MOST_RATIO = 2.0
+"""Of their standard deviation 1 is expected; beyond this factor, either way, they are others."""
+FAR_BELOW = 0.1
+"""Accuracy that a subnet may lack against the least one on record: architectures and test images differ."""
+
+
+def doubts_about_data(source: Source, logits: "NDArray[np.float32]") -> tuple[str, ...]:
+    """What speaks against these images, in sentences; empty if nothing does, or without data.
+
+    Either sign alone may have a good reason: other light, an architecture that was trained little. So it is a doubt.
+    Both together, or no more right answers than by chance, are none.
+
+    Args:
+        source: the supernet and the images.
+        logits: (n, classes) of the extracted subnet for the test images.
+
+    Raises:
+        FednasError: images and supernet do not belong together.
+    """
+    if source.data is None:
+        return ()
+    strange = _strange_statistics(source.data)
+    poor = _poor_accuracy(source.header, source.data, logits)
+    chance = accuracy_of_logits(logits, source.data.test.labels).low <= 1 / logits.shape[1]
+    found = tuple(sign for sign in (strange, poor) if sign)
+    if poor and (strange or chance):
+        raise FednasError(
+            f"supernet and data set {source.data.name} do not belong together: {'; and '.join(found)}",
+            hint="give the images as in training: pixel range, colours, order of classes (--data none checks nothing)",
+        )
+    return tuple(f"Data: {sign}; are these the images that the supernet was made for?" for sign in found)
+
+
+def _strange_statistics(data: ImageData) -> str:
+    """How normalised training images differ from what a network was trained on; empty if they do not."""
+    wanted = data.preprocessing
+    found = measured_preprocessing(data.train.images, wanted.value_range_max)
+    for channel, (mean, std) in enumerate(zip(wanted.mean, wanted.std, strict=True)):
+        offset, ratio = (found.mean[channel] - mean) / std, found.std[channel] / std
+        if abs(offset) > MOST_MEAN or not 1 / MOST_RATIO <= ratio <= MOST_RATIO:
+            return (
+                f"after the supernet's normalisation its pixels have mean {offset:.2g} and standard deviation "
+                f"{ratio:.2g} (channel {channel}), not about 0 and 1"
+            )
+    return ""
+
+
+def _poor_accuracy(header: SupernetHeader, data: ImageData, logits: "NDArray[np.float32]") -> str:
+    """How far the subnet stays behind every accuracy on record; empty if it does not, or without a record."""
+    if header.training is None or not header.training.accuracies:
+        return ""
+    least = min(each.test.low for each in header.training.accuracies)
+    found = accuracy_of_logits(logits, data.test.labels)
+    if found.high >= least - FAR_BELOW:
+        return ""
+    return (
+        f"the subnet is right on {found.share:.1%} of its test images, while the supernet's training record "
+        f"({header.dataset}) says at least {least:.1%} for its subnets"
+    )
