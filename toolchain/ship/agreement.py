@@ -20,7 +20,7 @@ FAR_BELOW = 0.1
 """Accuracy that a subnet may lack against the least one on record: architectures and test images differ."""
 
 
-def doubts_about_data(source: Source, logits: "NDArray[np.float32]") -> tuple[str, ...]:
+def doubts_about_data(source: Source, logits: "NDArray[np.float32]", *, as_trained: bool = True) -> tuple[str, ...]:
     """What speaks against these images, in sentences; empty if nothing does, or without data.
 
     Either sign alone may have a good reason: other light, an architecture that was trained little. So it is a doubt.
@@ -29,6 +29,7 @@ def doubts_about_data(source: Source, logits: "NDArray[np.float32]") -> tuple[st
     Args:
         source: the supernet and the images.
         logits: (n, classes) of the extracted subnet for the test images.
+        as_trained: whether the subnet should be as good as those on record: found by search, and recalibrated.
 
     Raises:
         FednasError: images and supernet do not belong together.
@@ -39,12 +40,13 @@ def doubts_about_data(source: Source, logits: "NDArray[np.float32]") -> tuple[st
     poor = _poor_accuracy(source.header, source.data, logits)
     chance = accuracy_of_logits(logits, source.data.test.labels).low <= 1 / logits.shape[1]
     found = tuple(sign for sign in (strange, poor) if sign)
-    if poor and (strange or chance):
+    if poor and (strange or (chance and as_trained)):
         raise FednasError(
             f"supernet and data set {source.data.name} do not belong together: {'; and '.join(found)}",
             hint="give the images as in training: pixel range, colours, order of classes (--data none checks nothing)",
         )
-    return tuple(f"Data: {sign}; are these the images that the supernet was made for?" for sign in found)
+    untrained = "" if as_trained else ", and is this architecture trained and recalibrated"
+    return tuple(f"Data: {sign}; are these the images that the supernet was made for{untrained}?" for sign in found)
 
 
 def _strange_statistics(data: ImageData) -> str:

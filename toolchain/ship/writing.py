@@ -77,7 +77,8 @@ def write_device_folder(
     report(3, "computing the source's logits")
     inputs = proof_inputs(source, job.input_type)
     logits = _logits(module, inputs.network)
-    doubts = doubts_about_data(source, logits)
+    as_trained = job.architecture is None and job.recalibrate
+    doubts = doubts_about_data(source, logits, as_trained=as_trained)
     proof = Proof(inputs.file, inputs.labels if source.data else None, logits, job.max_accuracy_drop)
     proven = _all_proven(artefacts, proof, job, source, profile, choice, report)
     models = [each.model for each in proven]

@@ -100,6 +100,8 @@ def test_a_given_architecture_is_exported_without_a_search(tmp_path: Path) -> No
     assert shipment["architecture"] == smallest.as_dict()
     assert shipment["search"] is None
     assert shipment["recalibration"]["images"] == 0
+    assert "warning: jetson: Data: the subnet is right on " in result.stderr
+    assert "and is this architecture trained and recalibrated?" in result.stderr
 
 
 def test_without_data_nothing_is_claimed_about_accuracy(tmp_path: Path) -> None:
