@@ -76,7 +76,9 @@ def read_openvino_model(source: Path | bytes) -> Any:
         raise FednasError(f"OpenVINO cannot read {name}: {_reason(err)}", hint="export it again") from err
 
 
-def compiled_on_cpu(source: Path | bytes, *, threads: int, input_shape: tuple[int, ...] | None = None) -> Any:
+def compiled_on_cpu(
+    source: Path | bytes, *, threads: int, input_shape: tuple[int, ...] | None = None, profiled: bool = False
+) -> Any:
     """The network, compiled for this processor: one stream, ``threads`` threads, no bf16, no cache.
 
     Threads are not pinned to cores, so that the affinity of the process holds.
@@ -85,6 +87,7 @@ def compiled_on_cpu(source: Path | bytes, *, threads: int, input_shape: tuple[in
         source: ONNX or IR file, or ONNX in memory.
         threads: of the one stream.
         input_shape: fixed in the network before it is compiled; as the file says unless given.
+        profiled: let it time its layers, which slows it down.
 
     Raises:
         FednasError: not installed, not readable, another shape than the network takes, or it ran elsewhere or in
@@ -101,6 +104,7 @@ def compiled_on_cpu(source: Path | bytes, *, threads: int, input_shape: tuple[in
         "INFERENCE_PRECISION_HINT": "f32",
         "ENABLE_CPU_PINNING": False,
         "CACHE_DIR": "",
+        "PERF_COUNT": profiled,
     }
     try:
         compiled = openvino.Core().compile_model(model, "CPU", settings)

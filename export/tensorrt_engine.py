@@ -29,6 +29,8 @@ class EngineOptions:
     workspace_bytes: int = 512 * MIB
     optimization_level: int = 3
     """0 (quick build, which ignores the timing cache) to 5 (best engine)."""
+    one_stream: bool = False
+    """Nothing runs beside another: for a profile of single layers."""
     timing_caches: Path | None = None
     """Folder of timing caches, in which each has a name made from all that its timings depend on (`TimingKey`)."""
 
@@ -100,6 +102,7 @@ def _order(onnx_path: Path, model: OnnxFile, options: EngineOptions) -> BuildOrd
         precision=options.precision,
         workspace_bytes=options.workspace_bytes,
         level=options.optimization_level,
+        one_stream=options.one_stream,
     )
 
 

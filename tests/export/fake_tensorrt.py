@@ -41,6 +41,8 @@ class Recording:
         """Logits, as bytes, of the images of a batch."""
         self.tensors = {"input": ("INPUT", "FLOAT", (-1, 1, 8, 8)), "logits": ("OUTPUT", "FLOAT", (-1, 10))}
         self.profile = ((1, 1, 8, 8), (1, 1, 8, 8), (4, 1, 8, 8))
+        self.layers: list[tuple[str, float]] = [("conv + relu", 0.25), ("head", 0.125)]
+        """What a run reports to a profiler, in ms."""
         self.inspected = '{"Layers": []}'
         self.runs = True
         self.gives_context = True
@@ -83,6 +85,7 @@ def fake_tensorrt(version: str) -> tuple[ModuleType, Recording]:
         __version__=api["version"],
         NetworkDefinitionCreationFlag=flags,
         ILogger=type("ILogger", (), {"INTERNAL_ERROR": 0, "ERROR": 1, "WARNING": 2, "__init__": _nothing}),
+        IProfiler=restricted("IProfiler", {"__init__": _nothing, "report_layer_time": _nothing}),
         Builder=_builder_type(recording, restricted),
         OnnxParser=_parser_type(recording, restricted),
         Runtime=_runtime_type(recording, restricted),
@@ -139,6 +142,7 @@ def _config_type(recording: Recording, restricted: Restrict) -> type:
     body = {
         "set_flag": set_flag,
         "builder_optimization_level": 3,
+        "max_aux_streams": -1,
         "set_memory_pool_limit": set_pool,
         "create_timing_cache": create_cache,
         "set_timing_cache": lambda _self, _cache, _ignore: recording.cache_fits,
@@ -209,6 +213,9 @@ def _context_type(recording: Recording, restricted: Restrict) -> type:
         return recording.profile[0][0] <= shape[0] <= recording.profile[2][0]
 
     def run(self: Any, stream: int) -> bool:
+        if self.profiler is not None:
+            for name, milliseconds in recording.layers:
+                self.profiler.report_layer_time(name, milliseconds)
         assert stream in recording.cuda.streams
         names = {mode: name for name, (mode, _, _) in recording.tensors.items()}
         images = bytes(recording.cuda.memory[self._addresses[names["INPUT"]]])
@@ -220,6 +227,7 @@ def _context_type(recording: Recording, restricted: Restrict) -> type:
 
     body = {
         "__init__": new,
+        "profiler": None,
         "set_input_shape": set_shape,
         "set_tensor_address": lambda self, name, address: self._addresses.update({name: address}) or True,
         "execute_async_v3": run,

@@ -192,6 +192,7 @@ def table_document(table: "LatencyTable", path: Path) -> dict[str, object]:
         "sha256": sha256_of(path),
         "entries": len(table.entries),
         "session": table.session,
+        "layers": table.layers,
         "report": table.report,
         "interval": table.interval,
         "findings": lint(table),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fednas.latency_tables import (
     LatencyTable,
+    LayerUse,
     MeasuredLatencyModel,
     NetworkReading,
     Session,
@@ -18,9 +19,11 @@ from fednas.toolchain.measure.calibration import (
 )
 from fednas.toolchain.measure.drift import REFERENCE
 from fednas.toolchain.measure.fits import FITS, Fitted
+from fednas.toolchain.measure.inside import sorted_by_block, with_layers
 from fednas.toolchain.measure.job import Collected
 from fednas.toolchain.measure.journal import Reading
 from fednas.toolchain.measure.kit.board.halves import halves_ratio
+from fednas.toolchain.measure.layers import calibration_candidates
 from fednas.toolchain.measure.levels import correct, levels_of, outliers
 from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.unfit import interrupted_share, launch_bound, remarks_on
@@ -73,7 +76,7 @@ class Analysis:
     def table(self, *, readings_sha256: str = "") -> LatencyTable:
         """The finished table, remarks included."""
         collected, job = self.collected, self.collected.job
-        fitted = FITS[job.plan.name](job.plan, self._blocks, self.measured(job.plan.calibration))
+        fitted, layers = self._fitted()
         bare = LatencyTable(
             device=job.device,
             runtime=job.runtime,
@@ -86,12 +89,25 @@ class Analysis:
             machine=collected.before,
             machine_after=collected.after,
             session=self._session(readings_sha256),
+            layers=layers,
             energy=collected.conditions.energy,
             calibration=fitted.calibration,
             space=None if job.space is None else job.space.as_record(),
             entries=fitted.entries,
         )
         return _with_signal_checked(self._with_its_error(bare, fitted))
+
+    def _fitted(self) -> tuple[Fitted, LayerUse | None]:
+        """What the plan makes of the levels, and of layers where there are some of every calibration network."""
+        job = self.collected.job
+        networks = self.measured(job.plan.calibration)
+        fitted = FITS[job.plan.name](job.plan, self._blocks, networks)
+        read = {each.candidate: each.layers for each in self.collected.layers}
+        places = calibration_candidates(job)
+        if not read or not read.keys() >= set(places):
+            return fitted, None
+        found = [sorted_by_block(each, read[place]) for each, place in zip(networks, places, strict=True)]
+        return with_layers(job.plan, fitted, found)
 
     def _with_its_error(self, bare: LatencyTable, fitted: Fitted) -> LatencyTable:
         import msgspec

@@ -7,6 +7,7 @@ and written straight into the model. Nothing here checks a model; the tests chec
 import functools
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -50,25 +51,41 @@ def network_onnx(specs: Sequence[BlockSpec], *, batch: int = 1, seed: int = 0) -
             raise ContractError(f"block {after.key} cannot follow {before.key}")
     graph = _Graph(_pool(seed))
     value = INPUT
-    for spec in specs:
+    for graph.block, spec in enumerate(specs):
         value = _BUILDERS[spec.kind](graph, spec, value)
     graph.nodes[-1].output[0] = OUTPUT
     return graph.serialised(input_shape(specs, batch), output_shape(specs, batch))
 
 
+def blocks_named(layer: str, count: int) -> frozenset[int]:
+    """Places, among ``count`` blocks, of those whose nodes a runtime's layer is made of, by the layer's name.
+
+    Runtimes that fuse nodes keep their names, joined or with an ending; layers that they add, such as changes of
+    layout, may name none. The last node may be called after the output of the network.
+    """
+    if layer == OUTPUT:
+        return frozenset({count - 1})
+    return frozenset(place for place in map(int, _BLOCK.findall(layer)) if place < count)
+
+
+_BLOCK = re.compile(r"(?<![a-zA-Z0-9])block(\d+)_")
+
+
 @dataclass(slots=True)
 class _Graph:
-    """Nodes and weights collected so far; every value is named by a running number."""
+    """Nodes and weights collected so far; every value is named by its block and a running number."""
 
     pool: "np.ndarray[Any, Any]"
     nodes: list[Any] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
+    block: int = 0
+    """Place of the block that the next nodes belong to."""
 
     def node(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Append a node and return the name of its output."""
         from onnx import helper
 
-        name = f"{operator.lower()}{len(self.nodes)}"
+        name = f"block{self.block}_{operator.lower()}{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from fednas.common import format_latency_ms
-from fednas.latency_tables import LatencyTable, Machine, Session
+from fednas.latency_tables import LatencyTable, LayerUse, Machine, Session
 
 Fact = tuple[str, str]
 
@@ -44,6 +44,8 @@ def _trust(table: LatencyTable) -> Iterator[Fact]:
         held = f"holds {report.interval_coverage:.0%} of the held-out networks"
         wander = f", of which the machine's wandering speed x/{interval.machine_factor:.3f}"
         yield "interval", f"x/{interval.factor:.3f} for {interval.coverage:.0%} of networks{wander}; {held}"
+    if table.layers is not None:
+        yield "layers", layers_text(table.layers)
     for remark in table.session.remarks:
         yield "unfit", remark
     calibration = table.calibration
@@ -53,16 +55,40 @@ def _trust(table: LatencyTable) -> Iterator[Fact]:
         yield "calibration", "none: a network is the plain sum of its entries"
 
 
+def layers_text(use: LayerUse) -> str:
+    """What became of the runtime's own times of layers."""
+    strangers = f" ({use.strangers} layers a network are of none)" * bool(use.strangers)
+    found = f"profiled in {use.networks} networks, {use.attributed:.0%} of their time is of single blocks{strangers}"
+    if use.error_with is None or use.error_without is None:
+        return f"{found}: too little, so not used"
+    errors = f"{use.error_with:.1%} with and {use.error_without:.1%} without them on networks outside the fit"
+    return f"{'used' if use.used else 'not used'}: {errors}; {found}"
+
+
 def _machine(table: LatencyTable) -> Iterator[Fact]:
     machine, after = table.machine, table.machine_after
     yield "machine", f"{machine.cpu_model}, {machine.cores} cores, {machine.operating_system}"
     if machine.gpu:
-        yield "GPU", machine.gpu
+        yield "GPU", ", ".join([machine.gpu, *_gpu(table)])
     affinity = f"may use {len(machine.affinity)} of them" * (0 < len(machine.affinity) < machine.cores)
     affinity += f"cores of {len(machine.capacities)} kinds" * bool(machine.capacities)
     state = [affinity, f"governor {machine.governor}" * bool(machine.governor), _clocks(table)]
     state += [f"power mode {machine.power_mode}" * bool(machine.power_mode), *_heat(machine, after)]
     yield "state", ", ".join(filter(None, state))
+
+
+def _gpu(table: LatencyTable) -> Iterator[str]:
+    session, state = table.session, table.machine.gpu_state
+    if state is not None:
+        yield from filter(None, [f"driver {state.driver}" * bool(state.driver)])
+        if state.power_limit_w is not None:
+            yield f"power limit {state.power_limit_w:.0f} W"
+    if session.gpu_clock_low_mhz is not None and session.gpu_clock_high_mhz is not None:
+        yield f"clocks {session.gpu_clock_low_mhz:.0f} to {session.gpu_clock_high_mhz:.0f} MHz"
+    if session.gpu_hottest_c is not None:
+        yield f"up to {session.gpu_hottest_c:.0f} degrees C"
+    if session.gpu_slowed_by:
+        yield f"slowed by {' and '.join(session.gpu_slowed_by)}"
 
 
 def _clocks(table: LatencyTable) -> str:
@@ -87,7 +113,8 @@ def _session(session: Session) -> Iterator[Fact]:
         f"{session.stops} stops" * bool(session.stops),
     ]
     odd = [f"{session.interrupted:.1%} interrupted", *filter(None, odd)]
-    yield "readings", f"{session.readings:,} in {session.seconds:.0f} s without pause, {', '.join(odd)}"
+    sittings = f" in {session.sittings} sittings" * (session.sittings > 1)
+    yield "readings", f"{session.readings:,} in {session.seconds:.0f} s without pause{sittings}, {', '.join(odd)}"
     drift = f"{session.drift_low:.2f} to {session.drift_high:.2f} of its median latency"
     yield "drift", f"{drift}; second half of the session x {session.halves_ratio:.2f}"
     reference = f"{format_latency_ms(session.reference_p10_ms)} to {format_latency_ms(session.reference_p90_ms)}"

@@ -1,8 +1,10 @@
 """TensorRT's Python module as a timing runtime, against the recorded interfaces of six versions; never run for real."""
 
 import ctypes
+import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,13 +16,15 @@ from fednas.common import ContractError, FednasError
 from fednas.export.board import cudart
 from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.runtimes import DeviceTimedModel, find_runtime
-from fednas.toolchain.measure.runtimes.base import random_input
+from fednas.toolchain.measure.runtimes.base import LayerTime, LoadOrder, random_input
 from fednas.toolchain.space import SearchSpace, blocks_of, largest_architecture
 
 
 def driver_with_one_gpu(_name: str) -> SimpleNamespace:
     return SimpleNamespace(
-        cuInit=lambda _flags: 0, cuDeviceGetCount=lambda pointer: setattr(pointer._obj, "value", 1) or 0
+        cuInit=lambda _flags: 0,
+        cuDeviceGetCount=lambda pointer: setattr(pointer._obj, "value", 1) or 0,
+        cuDeviceGetName=lambda *_: 1,  # it has none
     )
 
 
@@ -116,3 +120,58 @@ def test_without_a_gpu_the_reason_is_named(recording: Recording, monkeypatch: py
     for name in ("tensorrt", "onnxruntime-cuda", "torch-cuda-graph"):
         with pytest.raises(FednasError, match="No NVIDIA GPU can be used: the driver reports error 100"):
             find_runtime(name).require()
+
+
+def inspected(words: str) -> str:
+    """What the inspector of 10 says of an engine with one layer of this type."""
+    output = {"Name": "t", "Format/Datatype": f"Row major linear {words}"}
+    return json.dumps({"Layers": [{"Name": "conv", "LayerType": "CaskConvolution", "Outputs": [output]}]})
+
+
+def load(space: SearchSpace, precision: str) -> DeviceTimedModel:
+    content, shape = network(space, 2)
+    found = find_runtime("tensorrt").load(content, input_shape=shape, precision=precision)
+    assert isinstance(found, DeviceTimedModel)
+    return found
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_an_engine_that_was_silently_built_in_fp32_is_refused(
+    precision: str, recording: Recording, tiny_space: SearchSpace
+) -> None:
+    recording.inspected = inspected("FP32")
+    with pytest.raises(FednasError, match=f"the engine is not {precision} as asked: no layer of the engine runs in"):
+        load(tiny_space, precision)
+    assert recording.cuda.memory == {}
+
+
+def test_the_precision_is_the_inspectors_word_and_its_silence_a_doubt(
+    recording: Recording, tiny_space: SearchSpace
+) -> None:
+    recording.inspected = inspected("FP16")
+    with load(tiny_space, "fp16") as model:
+        assert model.doubts == ()
+    recording.inspected = '{"Layers": ["conv"]}'
+    with load(tiny_space, "fp16") as model:
+        assert model.doubts == ("an engine does not say whether its layers run in fp16",)
+
+
+def test_layers_are_timed_by_an_engine_of_their_own(recording: Recording, tiny_space: SearchSpace) -> None:
+    content, shape = network(tiny_space, 2)
+    found = find_runtime("tensorrt").layers(LoadOrder(model=content, input_shape=shape), 40)
+    assert found == (LayerTime("conv + relu", 0.25), LayerTime("head", 0.125))
+    assert recording.settings["max_aux_streams"] == 0
+    assert (recording.cuda.memory, recording.cuda.streams, recording.cuda.graphs) == ({}, set(), set())
+
+
+def test_an_engine_that_is_timed_may_take_what_streams_it_likes(recording: Recording, tiny_space: SearchSpace) -> None:
+    with load(tiny_space, "fp32"):
+        assert "max_aux_streams" not in recording.settings
+
+
+def test_engines_of_one_run_share_their_kernels(recording: Recording, tiny_space: SearchSpace, tmp_path: Path) -> None:
+    content, shape = network(tiny_space, 2)
+    with find_runtime("tensorrt").load(content, input_shape=shape, cache=tmp_path):
+        assert recording.given_cache == b""
+    find_runtime("tensorrt").layers(LoadOrder(model=content, input_shape=shape, cache=tmp_path), 40)
+    assert recording.given_cache == b"new timings"

@@ -14,6 +14,7 @@ import pytest
 from fednas.common import FednasError
 from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.runtimes import find_runtime
+from fednas.toolchain.measure.runtimes.base import LayerTime, LoadOrder
 from fednas.toolchain.measure.runtimes.trtexec import TrtexecModel
 from fednas.toolchain.measure.runtimes.trtexec_command import (
     BuildOrder,
@@ -24,10 +25,7 @@ from fednas.toolchain.measure.runtimes.trtexec_command import (
     version_of_banner,
 )
 from fednas.toolchain.measure.runtimes.trtexec_output import (
-    LayerInfo,
-    LayerTime,
     Run,
-    read_layer_info,
     read_profile,
     read_times,
     require_passed,
@@ -94,6 +92,14 @@ def exported_times(*compute_ms: float) -> str:
     return json.dumps(entries)
 
 
+def layer_info(words: str, *, older: bool = True) -> str:
+    """What ``--exportLayerInfo`` writes of an engine whose layers have this type; 11 splits format and type."""
+    type_ = {"Format/Datatype": f"Row major linear {words}"} if older else {"Format": "Linear", "Datatype": words}
+    kinds = {"conv_0": "CaskConvolution", "copy": "Reformat", "head": "gemm"}
+    layers = [{"Name": name, "LayerType": kind, "Outputs": [{"Name": "t", **type_}]} for name, kind in kinds.items()]
+    return json.dumps({"Layers": layers, "Bindings" if older else "I/O Tensors": []})
+
+
 class TestVersion:
     @pytest.mark.parametrize(
         ("digits", "version"),
@@ -134,7 +140,7 @@ class TestCommands:
             precision=precision,
             input_name="input",
             input_shape=(4, 3, 32, 32),
-            **({"dynamic_batch": False} | more),
+            **({"dynamic_batch": False, "layer_info": Path("l.json")} | more),
         )
         return build_command("trtexec", version, order)[1:]
 
@@ -151,7 +157,10 @@ class TestCommands:
     )
     def test_building(self, version: TrtexecVersion, precision: str, expected: list[str]) -> None:
         common = ["--onnx=m.onnx", "--saveEngine=m.plan", "--memPoolSize=workspace:1024"]
-        assert self.build(version, precision) == common + expected
+        told = ["--profilingVerbosity=detailed", "--exportLayerInfo=l.json"]
+        # Options of the precision come before those of what is told.
+        place = next((i for i, option in enumerate(expected) if option.startswith(("--build", "--skip"))), 0)
+        assert self.build(version, precision) == common + expected[:place] + told + expected[place:]
 
     def test_an_open_batch_needs_its_shape(self) -> None:
         command = self.build(V103, "fp32", dynamic_batch=True)
@@ -159,9 +168,12 @@ class TestCommands:
             assert f"--{which}Shapes=input:4x3x32x32" in command
 
     def test_for_a_profile_nothing_runs_beside_another(self) -> None:
-        assert "--maxAuxStreams=0" in self.build(V110, "fp32", layers=True)
-        assert "--profilingVerbosity=detailed" in self.build(V85, "fp32", layers=True)
-        assert "--maxAuxStreams=0" not in self.build(V85, "fp32", layers=True)
+        assert "--maxAuxStreams=0" in self.build(V110, "fp32", one_stream=True)
+        assert "--maxAuxStreams=0" not in self.build(V110, "fp32")
+        assert "--maxAuxStreams=0" not in self.build(V85, "fp32", one_stream=True)
+
+    def test_engines_of_one_run_share_their_kernels(self) -> None:
+        assert "--timingCacheFile=t" in self.build(V103, "fp32", timing_cache=Path("t"))
 
     def test_what_11_does_by_itself_the_older_ones_are_asked_for(self) -> None:
         asked = {"--useCudaGraph", "--useSpinWait", "--noDataTransfers"}
@@ -176,8 +188,9 @@ class TestCommands:
             assert set(commands[version]) - set(plain) == asked
 
     def test_a_profile_is_a_run_without_a_graph(self) -> None:
-        older = profile_command("trtexec", V103, Path("m.plan"), Path("p.json"), Path("l.json"), shape="input:1x3x8x8")
-        newer = profile_command("trtexec", V110, Path("m.plan"), Path("p.json"), Path("l.json"))
+        older = profile_command("trtexec", V103, Path("m.plan"), Path("p.json"), runs=40, shape="input:1x3x8x8")
+        newer = profile_command("trtexec", V110, Path("m.plan"), Path("p.json"), runs=40)
+        assert {"--dumpProfile", "--exportProfile=p.json", "--iterations=40", "--duration=0"} <= set(older) & set(newer)
         assert "--separateProfileRun" in older
         assert "--shapes=input:1x3x8x8" in older
         assert "--noCudaGraph" in newer
@@ -268,8 +281,8 @@ class TestExports:
             '"averageMs" : 0.05, "percentage" : 20 }\n]\n'
         )
         assert read_profile(self.write(tmp_path, content)) == (
-            LayerTime("conv_0 + relu_1", 0.2, 0.19),
-            LayerTime("head\x1e[profile 0]", 0.05, None),
+            LayerTime("conv_0 + relu_1", 0.19),
+            LayerTime("head\x1e[profile 0]", 0.05),
         )
 
     @pytest.mark.parametrize(
@@ -285,28 +298,6 @@ class TestExports:
         with pytest.raises(FednasError, match=complaint):
             read_profile(self.write(tmp_path, content))
 
-    @pytest.mark.parametrize(
-        ("outputs", "types"),
-        [
-            pytest.param(
-                [{"Name": "t", "Format/Datatype": "Row major linear FP16"}], ("Row major linear FP16",), id="10"
-            ),
-            pytest.param([{"Name": "t", "Format": "Linear", "Datatype": "Half"}], ("Half",), id="11"),
-            pytest.param([], (), id="none"),
-        ],
-    )
-    def test_what_layers_are(self, outputs: list[object], types: tuple[str, ...], tmp_path: Path) -> None:
-        layer = {"Name": "conv_0", "LayerType": "CaskConvolution", "Outputs": outputs}
-        path = self.write(tmp_path, json.dumps({"Layers": [layer, "relu_1"], "Bindings": ["input"]}))
-        assert read_layer_info(path) == (LayerInfo("conv_0", "CaskConvolution", types), LayerInfo("relu_1", "", ()))
-
-    @pytest.mark.parametrize("content", ["[]", "{}", '{"Layers": []}', '{"Layers": 3}'])
-    def test_layer_information_that_is_none(self, content: str, tmp_path: Path) -> None:
-        with pytest.raises(FednasError, match="has no list Layers"):
-            read_layer_info(self.write(tmp_path, content))
-        with pytest.raises(FednasError, match="layer 0 has no name"):
-            read_layer_info(self.write(tmp_path, '{"Layers": [{}]}'))
-
 
 STAND_IN = """#!{python}
 import pathlib, sys
@@ -320,7 +311,7 @@ if "help" in options:
 if "saveEngine" in options and not (here / "writes_nothing").exists():
     pathlib.Path(options["saveEngine"]).write_bytes(b"plan")
 for name in ("exportTimes", "exportProfile", "exportLayerInfo"):
-    if name in options:
+    if name in options and (here / name).exists():
         pathlib.Path(options[name]).write_text((here / name).read_text())
 print((here / "output").read_text())
 """
@@ -336,13 +327,15 @@ class TestRuntime:
         (tmp_path / "output").write_text(transcript(request.param))
         (tmp_path / "exportTimes").write_text(exported_times(*[0.36] * 5, *[0.38] * 4, 9.0))
         (tmp_path / "exportProfile").write_text('[{"count": 9}, {"name": "conv_0", "averageMs": 0.2, "medianMs": 0.2}]')
-        (tmp_path / "exportLayerInfo").write_text('{"Layers": ["conv_0"]}')
+        (tmp_path / "exportLayerInfo").write_text(layer_info("FP32"))
         monkeypatch.setenv("TRTEXEC", str(program))
         return tmp_path
 
-    def load(self, space: SearchSpace) -> TrtexecModel:
+    def load(self, space: SearchSpace, precision: str = "fp32") -> TrtexecModel:
         specs = list(blocks_of(space, largest_architecture(space)))
-        model = find_runtime("trtexec").load(network_onnx(specs), input_shape=input_shape(specs, 1))
+        model = find_runtime("trtexec").load(
+            network_onnx(specs), input_shape=input_shape(specs, 1), precision=precision
+        )
         assert isinstance(model, TrtexecModel)
         return model
 
@@ -356,7 +349,7 @@ class TestRuntime:
             assert model.last_summary is not None
             assert model.last_summary.warnings
             assert model.repetitions(0.1) == 10
-            assert model.layers() == ((LayerTime("conv_0", 0.2, 0.2),), (LayerInfo("conv_0", "", ()),))
+            assert model.layers(40) == (LayerTime("conv_0", 0.2),)
             with pytest.raises(FednasError, match="trtexec gives no output to compare"):
                 model.output()
         commands = (folder / "commands").read_text().splitlines()
@@ -364,6 +357,54 @@ class TestRuntime:
         assert "--iterations=25" in commands[3]
         engine = Path(commands[1].partition("--saveEngine=")[2].split()[0])
         assert not engine.parent.exists()
+
+    def test_layers_are_of_an_engine_of_their_own(self, folder: Path, tiny_space: SearchSpace, tmp_path: Path) -> None:
+        specs = list(blocks_of(tiny_space, largest_architecture(tiny_space)))
+        order = LoadOrder(model=network_onnx(specs), input_shape=input_shape(specs, 1), cache=tmp_path)
+        assert find_runtime("trtexec").layers(order, 40) == (LayerTime("conv_0", 0.2),)
+        _, build, profile = (folder / "commands").read_text().splitlines()
+        assert "--maxAuxStreams=0" in build
+        assert f"--timingCacheFile={tmp_path}" in build
+        assert "--iterations=40" in profile
+        assert not Path(build.partition("--saveEngine=")[2].split()[0]).parent.exists()
+
+    @pytest.mark.parametrize("precision", ["fp16", "int8"])
+    @pytest.mark.parametrize("older", [True, False], ids=["10", "11"])
+    def test_an_engine_that_was_silently_built_in_fp32_is_refused(
+        self, precision: str, older: bool, folder: Path, tiny_space: SearchSpace
+    ) -> None:
+        (folder / "exportLayerInfo").write_text(layer_info("FP32", older=older))
+        message = f"the engine is not {precision} as asked: no layer of the engine runs in {precision}, of 2 whose"
+        with pytest.raises(FednasError, match=message):
+            self.load(tiny_space, precision)
+        engine = (folder / "commands").read_text().partition("--saveEngine=")[2].split()[0]
+        assert not Path(engine).parent.exists()
+
+    @pytest.mark.parametrize("older", [True, False], ids=["10", "11"])
+    def test_an_engine_of_the_precision_asked_for_leaves_no_doubt(
+        self, older: bool, folder: Path, tiny_space: SearchSpace
+    ) -> None:
+        (folder / "exportLayerInfo").write_text(layer_info("FP16" if older else "Half", older=older))
+        with self.load(tiny_space, "fp16") as model:
+            assert model.doubts == ()
+        with pytest.raises(FednasError, match="the engine is not fp32 as asked: layer conv_0 runs in fp16, not fp32"):
+            self.load(tiny_space, "fp32")
+
+    @pytest.mark.parametrize("content", ['{"Layers": ["conv_0", "head"]}', '{"Layers": []}', None])
+    def test_an_engine_that_does_not_say_its_precision_is_doubted(
+        self, content: str | None, folder: Path, tiny_space: SearchSpace
+    ) -> None:
+        path = folder / "exportLayerInfo"
+        path.unlink() if content is None else path.write_text(content)
+        with self.load(tiny_space, "fp16") as model:
+            assert model.doubts == ("an engine does not say whether its layers run in fp16",)
+        with self.load(tiny_space, "fp32") as model:
+            assert model.doubts == ()
+
+    def test_layer_information_that_is_none_is_refused(self, folder: Path, tiny_space: SearchSpace) -> None:
+        (folder / "exportLayerInfo").write_text('{"Layers": 3}')
+        with pytest.raises(FednasError, match="the engine inspector's JSON has no list of Layers"):
+            self.load(tiny_space, "fp16")
 
     @pytest.mark.usefixtures("folder")
     def test_the_version_is_the_programs_own(self) -> None:

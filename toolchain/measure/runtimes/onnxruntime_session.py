@@ -2,7 +2,11 @@
 
 import functools
 import importlib.util
+import json
+import statistics
+import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +16,7 @@ from fednas.toolchain.measure.runtimes.base import (
     NANOSECONDS_PER_MS,
     DeviceReading,
     DeviceTimedModel,
+    LayerTime,
     LoadOrder,
     TimedModel,
     TimingRuntime,
@@ -26,6 +31,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PROVIDER = "CPUExecutionProvider"
+COLD_RUNS = 5
+"""Of a profile, left out: the first ones bring weights and code into the caches."""
+KERNEL = "_kernel_time"
+"""What ONNX Runtime appends to the name of a node in its profile."""
 CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
@@ -69,6 +78,7 @@ class OnnxRuntimeCpu(TimingRuntime):
     name: ClassVar[str] = "onnxruntime"
     title: ClassVar[str] = "ONNX Runtime on the processor"
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "int8")
+    gives_layers: ClassVar[bool] = True
     evidence: ClassVar[str] = "run on x86-64 by the tests"
 
     def require(self) -> None:
@@ -85,6 +95,17 @@ class OnnxRuntimeCpu(TimingRuntime):
 
     def _load(self, order: LoadOrder) -> TimedModel:
         return OnnxRuntimeModel(order.model, input_shape=order.input_shape, threads=order.threads, seed=order.seed)
+
+    def _layers(self, order: LoadOrder, runs: int) -> tuple[LayerTime, ...]:
+        with tempfile.TemporaryDirectory(prefix="fednas-onnxruntime-") as folder:
+            options = _options(order.threads)
+            options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "layers")
+            session = _session(order.model, options, [PROVIDER])
+            entering, _ = _only_names(session)
+            feed = _feed(session, order.input_shape, order.seed)
+            for _ in range(COLD_RUNS + runs):
+                _first_output(session, entering, feed)
+            return _layers_of(Path(session.end_profiling()))
 
 
 class OnnxRuntimeCudaModel(DeviceTimedModel):
@@ -223,3 +244,19 @@ def _first_output(session: Any, name: str, feed: "NDArray[Any]") -> "NDArray[np.
             hint="give the shape that it was exported for",
         ) from err
     return result
+
+
+def _layers_of(profile: Path) -> tuple[LayerTime, ...]:
+    """The nodes of a profile, in their order, each by the middle half of its runs."""
+    taken: dict[str, list[float]] = defaultdict(list)
+    for event in json.loads(profile.read_text("utf-8")):
+        name = event.get("name", "")
+        if event.get("cat") == "Node" and name.endswith(KERNEL):
+            taken[name.removesuffix(KERNEL)].append(event["dur"] / 1e3)
+    return tuple(LayerTime(name, _middle(times[COLD_RUNS:])) for name, times in taken.items())
+
+
+def _middle(times_ms: list[float]) -> float:
+    """Mean of the middle half: the profile's clock counts whole microseconds, so that medians would too."""
+    ordered, quarter = sorted(times_ms), len(times_ms) // 4
+    return statistics.fmean(ordered[quarter : len(ordered) - quarter])

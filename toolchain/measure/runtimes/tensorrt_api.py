@@ -6,6 +6,7 @@ Contract-tested against the recorded interfaces of TensorRT 8.6 to 11.4; never r
 import importlib
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,17 +19,21 @@ from fednas.toolchain.measure.runtimes.base import (
     NANOSECONDS_PER_MS,
     DeviceReading,
     DeviceTimedModel,
+    LayerTime,
     LoadOrder,
     TimedModel,
     TimingRuntime,
     random_input,
 )
+from fednas.toolchain.measure.runtimes.engine_precision import precision_doubts
 from fednas.toolchain.measure.runtimes.onnx_input import onnx_model_for
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+COLD_RUNS = 5
+"""Before a profile."""
 WORKSPACE_BYTES = 2**30
 """As in kits and with trtexec: with another, TensorRT may take other kernels."""
 
@@ -80,15 +85,54 @@ class _TimedSession(EngineSession):
         return DeviceReading(gpu_ms=self._cuda.elapsed_ms(start_event, end_event) / times, enqueue_ms=enqueue_ms)
 
 
+class _ProfiledSession(EngineSession):
+    """An engine that reports the time of every layer of every run; there is no CUDA graph of such runs."""
+
+    def layer_times(self, images: bytes, batch: int, runs: int) -> tuple[LayerTime, ...]:
+        """Means over ``runs``, in the order in which the layers run."""
+        trt, sums = self._trt, dict[str, float]()
+
+        class Profiler(trt.IProfiler):  # type: ignore[misc, name-defined]
+            """Adds up what is reported."""
+
+            def __init__(self) -> None:
+                trt.IProfiler.__init__(self)
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                sums[layer_name] = sums.get(layer_name, 0.0) + ms
+
+        self._set_batch(batch)
+        self._cuda.copy_to_device(self._buffers[0], images)
+        for _ in range(COLD_RUNS):
+            self._enqueue()
+        self._cuda.synchronize(self._stream)
+        # The context does not own it.
+        profiler = Profiler()
+        self._context.profiler = profiler
+        for _ in range(runs):
+            self._enqueue()
+            self._cuda.synchronize(self._stream)
+        return tuple(LayerTime(name, ms / runs) for name, ms in sums.items())
+
+
 class TensorRTModel(DeviceTimedModel):
     """An engine with its input on the GPU; a run is one CUDA graph, as in kits and in trtexec."""
 
-    def __init__(self, plan: bytes, input_shape: tuple[int, ...], seed: int, cuda: CudaGraphs | None = None) -> None:
+    def __init__(
+        self,
+        plan: bytes,
+        input_shape: tuple[int, ...],
+        seed: int,
+        *,
+        precision: Precision = "fp32",
+        cuda: CudaGraphs | None = None,
+    ) -> None:
         super().__init__()
         self._batch = input_shape[0]
         with board_problems():
             self._session = _TimedSession(plan, cuda)
         try:
+            self.doubts = precision_doubts(self._session.layers_json(), precision)
             images = random_input(input_shape, seed).astype(self._session.input_type)
             with board_problems():
                 self._session.put(images.tobytes(), self._batch)
@@ -121,6 +165,7 @@ class TensorRTApi(TimingRuntime):
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
     on_gpu: ClassVar[bool] = True
     networks_only: ClassVar[bool] = True
+    gives_layers: ClassVar[bool] = True
     evidence: ClassVar[str] = "contract-tested against the interfaces of TensorRT 8.6 to 11.4; never run on TensorRT"
 
     def require(self) -> None:
@@ -138,16 +183,29 @@ class TensorRTApi(TimingRuntime):
         return str(importlib.import_module("tensorrt").__version__)
 
     def _load(self, order: LoadOrder) -> TimedModel:
-        proto = onnx_model_for(order.model, order.input_shape)
-        batch = order.input_shape[0]
-        options = EngineOptions(
-            precision=order.precision,
-            batches=BatchRange(smallest=batch, tuned=batch, largest=batch),
-            workspace_bytes=WORKSPACE_BYTES,
-            optimization_level=3,
-        )
-        with tempfile.TemporaryDirectory(prefix="fednas-tensorrt-") as name:
-            onnx_path, plan_path = Path(name) / "model.onnx", Path(name) / "model.plan"
-            write_atomic(onnx_path, proto.SerializeToString())
-            engine_from_onnx(onnx_path, plan_path, options)
-            return TensorRTModel(plan_path.read_bytes(), order.input_shape, order.seed)
+        return TensorRTModel(_plan(order), order.input_shape, order.seed, precision=order.precision)
+
+    def _layers(self, order: LoadOrder, runs: int) -> tuple[LayerTime, ...]:
+        plan = _plan(order, one_stream=True)
+        with board_problems(), closing(_ProfiledSession(plan)) as session:
+            images = random_input(order.input_shape, order.seed).astype(session.input_type)
+            return session.layer_times(images.tobytes(), order.input_shape[0], runs)
+
+
+def _plan(order: LoadOrder, *, one_stream: bool = False) -> bytes:
+    """The engine of the model, built here."""
+    proto = onnx_model_for(order.model, order.input_shape)
+    batch = order.input_shape[0]
+    options = EngineOptions(
+        precision=order.precision,
+        batches=BatchRange(smallest=batch, tuned=batch, largest=batch),
+        workspace_bytes=WORKSPACE_BYTES,
+        optimization_level=3,
+        one_stream=one_stream,
+        timing_caches=order.cache,
+    )
+    with tempfile.TemporaryDirectory(prefix="fednas-tensorrt-") as name:
+        onnx_path, plan_path = Path(name) / "model.onnx", Path(name) / "model.plan"
+        write_atomic(onnx_path, proto.SerializeToString())
+        engine_from_onnx(onnx_path, plan_path, options)
+        return plan_path.read_bytes()

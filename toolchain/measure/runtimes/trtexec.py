@@ -11,10 +11,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from fednas.common import FednasError
+from fednas.common import FednasError, read_text
 from fednas.export import Precision
 from fednas.export.board.trtexec import TRTEXEC_PLACE
-from fednas.toolchain.measure.runtimes.base import DeviceReading, DeviceTimedModel, LoadOrder, TimedModel, TimingRuntime
+from fednas.toolchain.measure.runtimes.base import (
+    DeviceReading,
+    DeviceTimedModel,
+    LayerTime,
+    LoadOrder,
+    TimedModel,
+    TimingRuntime,
+)
+from fednas.toolchain.measure.runtimes.engine_precision import precision_doubts, unknown_precision
 from fednas.toolchain.measure.runtimes.onnx_input import onnx_model_for
 from fednas.toolchain.measure.runtimes.trtexec_command import (
     BuildOrder,
@@ -26,10 +34,7 @@ from fednas.toolchain.measure.runtimes.trtexec_command import (
     version_of_banner,
 )
 from fednas.toolchain.measure.runtimes.trtexec_output import (
-    LayerInfo,
-    LayerTime,
     TrtexecSummary,
-    read_layer_info,
     read_profile,
     read_times,
     require_passed,
@@ -59,19 +64,19 @@ class TrtexecModel(DeviceTimedModel):
         require_passed(output, "building the engine")
         if not order.engine.is_file() or not order.engine.stat().st_size:
             raise FednasError("trtexec said that it passed, but wrote no engine", hint="is the disk full?")
+        self.doubts = _doubts(order)
 
     def repetitions(self, reading_ms: float, probes: int = 1) -> int:
         """As for all models, but of one probe, which starts a program, and no fewer than trtexec runs anyway."""
         return max(FEWEST_RUNS, super().repetitions(reading_ms, probes))
 
-    def layers(self) -> tuple[tuple[LayerTime, ...], tuple[LayerInfo, ...]]:
-        """Time and description of every layer, from a run of its own."""
-        folder = self._order.engine.parent
-        profile, layers = folder / "profile.json", folder / "layers.json"
-        shape = stated_shape(self._order)
-        command = profile_command(self._trtexec, self._version, self._order.engine, profile, layers, shape=shape)
+    def layers(self, runs: int) -> tuple[LayerTime, ...]:
+        """Time of every layer, from a run of its own."""
+        engine, shape = self._order.engine, stated_shape(self._order)
+        profile = engine.with_name("profile.json")
+        command = profile_command(self._trtexec, self._version, engine, profile, runs=runs, shape=shape)
         require_passed(run_trtexec(command), "timing the layers")
-        return read_profile(profile), read_layer_info(layers)
+        return read_profile(profile)
 
     def _read(self, times: int) -> DeviceReading:
         path = self._order.engine.with_name("times.json")
@@ -103,6 +108,7 @@ class Trtexec(TimingRuntime):
     precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
     on_gpu: ClassVar[bool] = True
     networks_only: ClassVar[bool] = True
+    gives_layers: ClassVar[bool] = True
     evidence: ClassVar[str] = "tested against documented command lines and outputs of 8.6, 10 and 11; never run"
 
     def require(self) -> None:
@@ -114,26 +120,44 @@ class Trtexec(TimingRuntime):
         return str(_version(find_trtexec()))
 
     def _load(self, order: LoadOrder) -> TimedModel:
-        proto = onnx_model_for(order.model, order.input_shape)
-        trtexec = find_trtexec()
-        version = _version(trtexec)
-        folder = Path(tempfile.mkdtemp(prefix="fednas-trtexec-"))
-        try:
-            onnx_path = folder / "model.onnx"
-            onnx_path.write_bytes(proto.SerializeToString())
-            first = proto.graph.input[0]
-            build = BuildOrder(
-                onnx=onnx_path,
-                engine=folder / "model.plan",
-                precision=order.precision,
-                input_name=first.name,
-                input_shape=order.input_shape,
-                dynamic_batch=not first.type.tensor_type.shape.dim[0].HasField("dim_value"),
-            )
-            return TrtexecModel(trtexec, version, build)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        return _built(order, one_stream=False)
+
+    def _layers(self, order: LoadOrder, runs: int) -> tuple[LayerTime, ...]:
+        with _built(order, one_stream=True) as model:
+            return model.layers(runs)
+
+
+def _built(order: LoadOrder, *, one_stream: bool) -> TrtexecModel:
+    """The engine of the model, in a folder of its own."""
+    proto = onnx_model_for(order.model, order.input_shape)
+    trtexec = find_trtexec()
+    version = _version(trtexec)
+    folder = Path(tempfile.mkdtemp(prefix="fednas-trtexec-"))
+    try:
+        onnx_path = folder / "model.onnx"
+        onnx_path.write_bytes(proto.SerializeToString())
+        first = proto.graph.input[0]
+        build = BuildOrder(
+            onnx=onnx_path,
+            engine=folder / "model.plan",
+            precision=order.precision,
+            input_name=first.name,
+            input_shape=order.input_shape,
+            dynamic_batch=not first.type.tensor_type.shape.dim[0].HasField("dim_value"),
+            timing_cache=None if order.cache is None else order.cache / "trtexec.timing",
+            layer_info=folder / "layers.json",
+            one_stream=one_stream,
+        )
+        return TrtexecModel(trtexec, version, build)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _doubts(order: BuildOrder) -> tuple[str, ...]:
+    if order.layer_info is None or not order.layer_info.is_file():
+        return unknown_precision(order.precision)
+    return precision_doubts(read_text(order.layer_info, "layer information"), order.precision)
 
 
 def find_trtexec() -> str:

@@ -47,8 +47,10 @@ class BuildOrder:
     """Whether the model leaves the batch open, so that a shape must be stated."""
     workspace_mib: int = 1024
     timing_cache: Path | None = None
-    layers: bool = False
-    """Build for a profile of single layers: nothing runs beside another, and names are kept."""
+    layer_info: Path | None = None
+    """Where to write what each layer is, such as its precision; None: nowhere."""
+    one_stream: bool = False
+    """Nothing runs beside another: for a profile of single layers."""
 
 
 def version_of_banner(output: str) -> TrtexecVersion:
@@ -85,11 +87,12 @@ def build_command(trtexec: str, version: TrtexecVersion, order: BuildOrder) -> l
         shape = _shape(order.input_name, order.input_shape)
         command += [f"--{which}Shapes={shape}" for which in ("min", "opt", "max")]
     command += precision_options(TrtVersion(version.major, version.minor), order.precision)
-    if order.layers:
-        command.append("--profilingVerbosity=detailed")
+    if order.layer_info is not None:
+        # Written while building too, although nothing runs then.
+        command += ["--profilingVerbosity=detailed", f"--exportLayerInfo={order.layer_info}"]
     if version < TrtexecVersion(8, 6):
         return [*command, "--buildOnly"]
-    if order.layers:
+    if order.one_stream:
         command.append("--maxAuxStreams=0")
     return [*command, "--builderOptimizationLevel=3", "--skipInference"]
 
@@ -124,11 +127,11 @@ def timing_command(
 
 
 def profile_command(
-    trtexec: str, version: TrtexecVersion, engine: Path, profile: Path, layers: Path, *, shape: str = ""
+    trtexec: str, version: TrtexecVersion, engine: Path, profile: Path, *, runs: int, shape: str = ""
 ) -> list[str]:
     """Time every layer of the engine, in a run of its own, for which a CUDA graph cannot serve."""
     command = [trtexec, f"--loadEngine={engine}", "--dumpProfile", f"--exportProfile={profile}"]
-    command += [f"--exportLayerInfo={layers}", "--profilingVerbosity=detailed"]
+    command += [f"--iterations={runs}", "--duration=0", "--profilingVerbosity=detailed"]
     command += [f"--shapes={shape}"] if shape else []
     return [*command, "--noCudaGraph"] if version.major >= 11 else [*command, "--separateProfileRun"]
 

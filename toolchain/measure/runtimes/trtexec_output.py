@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fednas.common import FednasError, read_text
+from fednas.toolchain.measure.runtimes.base import LayerTime
 
 ENQUEUE_BOUND = 0.8
 """Share of the GPU's time from which on trtexec itself warns of enqueueing."""
@@ -59,27 +60,6 @@ class Run:
 
     gpu_ms: float
     enqueue_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class LayerTime:
-    """One layer of ``--exportProfile``."""
-
-    name: str
-    average_ms: float
-    median_ms: float | None
-    """None: versions before 8.5 do not say it."""
-
-
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
-    """One layer of ``--exportLayerInfo``."""
-
-    name: str
-    kind: str
-    """Such as ``CaskConvolution``; empty where the engine was built without details."""
-    output_types: tuple[str, ...]
-    """As TensorRT words them, such as ``Half`` or ``Channel major FP32 format``."""
 
 
 def require_passed(output: str, what: str) -> None:
@@ -133,7 +113,10 @@ def read_times(path: Path) -> tuple[Run, ...]:
 
 
 def read_profile(path: Path) -> tuple[LayerTime, ...]:
-    """The layers of ``--exportProfile``: a count of runs first, then one object a layer; raises `FednasError`."""
+    """The layers of ``--exportProfile``: a count of runs first, then one object a layer; raises `FednasError`.
+
+    The time of a layer is its median, or its mean where the version does not say the median.
+    """
     entries = _json_list(path, "profile")
     if not entries or "count" not in entries[0]:
         raise FednasError(f"profile {path} does not begin with its count of runs", hint="is it trtexec's own file?")
@@ -142,38 +125,11 @@ def read_profile(path: Path) -> tuple[LayerTime, ...]:
         name = entry.get("name")
         if not isinstance(name, str):
             raise FednasError(f"profile {path}, entry {number} has no name")
-        median = _number(entry, "medianMs", path, number) if "medianMs" in entry else None
-        layers.append(LayerTime(name, _number(entry, "averageMs", path, number), median))
+        key = "medianMs" if "medianMs" in entry else "averageMs"
+        layers.append(LayerTime(name, _number(entry, key, path, number)))
     if not layers:
         raise FednasError(f"profile {path} holds no layer", hint="build with --profilingVerbosity=detailed")
     return tuple(layers)
-
-
-def read_layer_info(path: Path) -> tuple[LayerInfo, ...]:
-    """The layers of ``--exportLayerInfo``; raises `FednasError`.
-
-    Layers are names alone where the engine was built without details. Up to 10 one field holds format and type of a
-    tensor; 11 splits it and has other names for the rest of the file, which is not read.
-    """
-    content = _json(path, "layer information")
-    layers = content.get("Layers") if isinstance(content, dict) else None
-    if not isinstance(layers, list) or not layers:
-        raise FednasError(f"layer information {path} has no list Layers", hint="is it trtexec's own file?")
-    found = []
-    for number, layer in enumerate(layers):
-        if isinstance(layer, str):
-            found.append(LayerInfo(layer, "", ()))
-        elif isinstance(layer, dict) and isinstance(layer.get("Name"), str):
-            found.append(LayerInfo(layer["Name"], str(layer.get("LayerType", "")), _types(layer.get("Outputs"))))
-        else:
-            raise FednasError(f"layer information {path}, layer {number} has no name")
-    return tuple(found)
-
-
-def _types(tensors: object) -> tuple[str, ...]:
-    named = [tensor for tensor in tensors if isinstance(tensor, dict)] if isinstance(tensors, list) else []
-    keys = ("Format/Datatype", "Datatype", "DataType")
-    return tuple(str(tensor[key]) for tensor in named for key in keys if key in tensor)
 
 
 def _series(text: str, name: str) -> Series:
