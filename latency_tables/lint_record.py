@@ -1,17 +1,27 @@
 """What speaks against a table's own account: of its error, its session, its machines, its networks."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 from fednas.latency_tables.finding import Finding, Level
 from fednas.latency_tables.fingerprint import machine_differences
 from fednas.latency_tables.measured import contribution_ms
-from fednas.latency_tables.table import LatencyTable
+from fednas.latency_tables.table import LatencyTable, NetworkReading, Report
 
 POOR_MAPE = 0.10
 POOR_REPEATABILITY = 0.05
 TOO_GOOD_MAPE = 0.001
 """Readings of whole networks never fit sums of entries this well; the latencies of HW-NAS-Bench that are sums do."""
+RUNTIMES = (
+    *("onnxruntime", "onnxruntime-cuda", "openvino", "ncnn", "tensorrt", "trtexec"),
+    *("torch-eager", "torch-eager-cuda", "torch-cuda-graph"),
+)
+"""What `profile` and kits measure with."""
+EARLIEST = datetime(2024, 1, 1, tzinfo=UTC)
+"""Boards without a battery for their clock start in 1970, or in the year of their system image."""
+TIME_ZONE = timedelta(days=1)
+"""A clock may be this far ahead: of a board that takes its local time for UTC."""
 ROUNDING = 1e-3
 """Of a latency; what was computed from the entries agrees with them far better."""
 
@@ -64,12 +74,60 @@ def _edited(table: LatencyTable) -> Iterator[Finding]:
         message = f"{len(wrong)} of {len(table.networks)} networks were predicted with other entries or another"
         yield Finding("error", "edited", f"{message} calibration: the table was changed after it was made")
     held_out = [network for network in table.networks if network.role == "held-out"]
-    if table.report is None or not held_out:
+    calibrated = len(table.networks) - len(held_out)
+    if calibrated != table.calibration.networks:
+        message = f"the calibration claims {table.calibration.networks} networks, the table keeps {calibrated}: without"
+        yield Finding("error", "edited", f"{message} the others nothing bears it out")
+    if table.report is not None:
+        yield from _report_edited(table.report, held_out)
+
+
+def _report_edited(report: Report, held_out: Sequence[NetworkReading]) -> Iterator[Finding]:
+    if len(held_out) != report.subnets:
+        message = f"the report claims {report.subnets} held-out networks, the table keeps {len(held_out) or 'none'}"
+        yield Finding("error", "edited", f"{message}: nothing bears its error out")
         return
-    mape = sum(abs(n.predicted_ms / n.median_ms - 1) for n in held_out) / len(held_out)
-    if len(held_out) != table.report.subnets or abs(mape - table.report.mape) > ROUNDING:
-        message = f"the report states {table.report.mape:.1%} on {table.report.subnets} networks, but its"
-        yield Finding("error", "edited", f"{message} {len(held_out)} held-out networks give {mape:.1%}")
+    errors = [abs(network.predicted_ms / network.median_ms - 1) for network in held_out]
+    found = {
+        "a mean error of": (report.mape, sum(errors) / len(errors)),
+        "within 5 %": (report.within_5, sum(error <= 0.05 for error in errors) / len(errors)),
+        "within 10 %": (report.within_10, sum(error <= 0.1 for error in errors) / len(errors)),
+    }
+    for what, (claimed, share) in found.items():
+        if abs(claimed - share) > ROUNDING:
+            message = f"the report states {what} {claimed:.1%}, but its {len(errors)} held-out networks give"
+            yield Finding("error", "edited", f"{message} {share:.1%}")
 
 
-RECORD_RULES: tuple[Callable[[LatencyTable], Iterator[Finding]], ...] = (_report, _session, _fingerprints, _edited)
+def _names(table: LatencyTable) -> Iterator[Finding]:
+    if table.runtime not in RUNTIMES:
+        message = f"runtime {table.runtime!r} is none that this version measures with ({', '.join(RUNTIMES)})"
+        yield Finding("warning", "runtime", message)
+    if table.space is None and not table.sources:
+        message = "the table does not keep its search space, so nothing shows whether it prices all of it"
+        yield Finding("warning", "space", f"{message}; --space and --supernet name one")
+    for name, date in [("", table.date), *((f" of {source.name}", source.date) for source in table.sources)]:
+        if problem := _wrong_date(date):
+            yield Finding("warning", "date", f"the date{name}, {date}, {problem}")
+
+
+def _wrong_date(date: str) -> str:
+    """What is wrong with it; empty if nothing is."""
+    try:
+        moment = datetime.fromisoformat(date)
+    except ValueError:
+        return "is none of the calendar"
+    if moment < EARLIEST:
+        return "lies before this program: the clock of what measured was wrong"
+    if moment > datetime.now(UTC) + TIME_ZONE:
+        return "lies in the future: the clock of what measured was wrong, or is wrong here"
+    return ""
+
+
+RECORD_RULES: tuple[Callable[[LatencyTable], Iterator[Finding]], ...] = (
+    _report,
+    _session,
+    _fingerprints,
+    _edited,
+    _names,
+)

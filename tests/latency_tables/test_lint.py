@@ -8,12 +8,35 @@ from typing import Any
 
 import msgspec
 import pytest
-from table_examples import BODY, HEAD, NETWORK, REPORT, STEM, entry, make_table, network, source, widths
+from table_examples import BODY, HEAD, NETWORK, REPORT, STEM, entry, network, source, widths
+from table_examples import make_table as bare_table
 
-from fednas.latency_tables import Calibration, LatencyTable, Report, lint, lint_readings, save_table
+from fednas.latency_tables import (
+    Calibration,
+    LatencyTable,
+    MeasuredLatencyModel,
+    Report,
+    TableEntry,
+    lint,
+    lint_readings,
+    save_table,
+)
 
 MIDDLES = (8, 16, 32, 64, 128, 256)
 FAMILY = widths(BODY, MIDDLES)
+
+
+def make_table(*entries: TableEntry, **changes: Any) -> LatencyTable:
+    """A table with a space, and with networks that its report is true of: each is wrong by the mean error."""
+    table = bare_table(*entries, **({"space": {"num_stages": 2}} | changes))
+    if table.report is None or "networks" in changes:
+        return table
+    mape, blocks = table.report.mape, tuple(range(len(table.entries)))
+    predicted = MeasuredLatencyModel(table).additive_terms([each.spec for each in table.entries]).total_ms
+    held_out = [network("held-out", blocks, predicted / (1 + mape), predicted)] * table.report.subnets
+    within = {"within_5": float(mape <= 0.05), "within_10": float(mape <= 0.1)}
+    report = msgspec.structs.replace(table.report, **within)
+    return msgspec.structs.replace(table, networks=tuple(held_out), report=report)
 
 
 def family_table(latencies_ms: tuple[float, ...], **changes: Any) -> LatencyTable:
@@ -162,16 +185,47 @@ def test_blocks_of_the_space_that_are_missing_and_entries_that_are_foreign() -> 
 
 
 def test_a_table_that_was_edited_no_longer_adds_up() -> None:
-    whole = [network("held-out", (0, 1, 2), 6.0, 6.3), network("calibration", (0, 2), 4.0, 4.0)]
-    honest = report(subnets=1, mape=0.05)
     # Without calibration the prediction is the sum of the entries: 1 + 2 + 3 ms.
-    sound = make_table(networks=(network("held-out", (0, 1, 2), 6.3, 6.0),), report=report(subnets=1, mape=1 - 6 / 6.3))
-    assert lint(sound) == []
-    edited = lint(make_table(networks=tuple(whole), report=honest))
-    assert [f.rule for f in edited] == ["edited"]
-    assert "1 of 2 networks were predicted with other entries" in edited[0].message
-    flattered = lint(make_table(networks=sound.networks, report=report(subnets=1, mape=0.01)))
-    assert "the report states 1.0% on 1 networks, but its 1 held-out networks give 4.8%" in flattered[0].message
+    whole = (network("held-out", (0, 1, 2), 6.3, 6.0), network("held-out", (0, 2), 4.0, 4.0))
+    honest = report(subnets=2, mape=(1 - 6 / 6.3) / 2, within_5=1.0)
+    assert lint(make_table(networks=whole, report=honest)) == []
+    other = (network("held-out", (0, 1, 2), 6.3, 6.3), whole[1])
+    found = [f.message for f in lint(make_table(networks=other, report=honest)) if f.rule == "edited"]
+    assert "1 of 2 networks were predicted with other entries" in found[0]
+    for change, message in (
+        ({"mape": 0.01}, "states a mean error of 1.0%, but its 2 held-out networks give 2.4%"),
+        ({"within_5": 0.5}, "states within 5 % 50.0%, but its 2 held-out networks give 100.0%"),
+        ({"within_10": 0.9}, "states within 10 % 90.0%, but its 2 held-out networks give 100.0%"),
+    ):
+        (flattered,) = lint(make_table(networks=whole, report=msgspec.structs.replace(honest, **change)))
+        assert (flattered.level, flattered.rule) == ("error", "edited")
+        assert message in flattered.message
+
+
+def test_claims_whose_networks_are_gone() -> None:
+    (emptied,) = lint(make_table(networks=()))
+    assert (emptied.level, emptied.rule) == ("error", "edited")
+    assert emptied.message.startswith("the report claims 20 held-out networks, the table keeps none: nothing bears")
+    fewer = make_table(networks=make_table().networks[:7])
+    assert "claims 20 held-out networks, the table keeps 7:" in lint(fewer)[0].message
+    (lost,) = lint(make_table(calibration=Calibration(networks=20)))
+    assert lost.message.startswith("the calibration claims 20 networks, the table keeps 0: without the others")
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule", "message"),
+    [
+        ({"runtime": "onxruntime"}, "runtime", "'onxruntime' is none that this version measures with (onnxruntime, "),
+        ({"space": None}, "space", "does not keep its search space"),
+        ({"date": "2999-01-02T03:04:05+00:00"}, "date", "2999-01-02T03:04:05+00:00, lies in the future"),
+        ({"date": "1970-01-01T00:00:09+00:00"}, "date", "lies before this program: the clock of what measured"),
+        ({"date": "2026-02-30T00:00:00+00:00"}, "date", "is none of the calendar"),
+    ],
+)
+def test_names_and_dates_that_make_no_sense(changes: dict[str, Any], rule: str, message: str) -> None:
+    (found,) = lint(make_table(**changes))
+    assert (found.level, found.rule) == ("warning", rule)
+    assert message in found.message
 
 
 def test_sources_of_several_machines_or_states() -> None:

@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fednas.common import ExitCode
+from fednas.latency_tables.lint_record import RUNTIMES
 from fednas.toolchain.cli import app
 from fednas.toolchain.cli.output import WIDTH
+from fednas.toolchain.measure.runtimes import runtime_names
 
 SPACE = {
     "num_stages": 2,
@@ -95,6 +97,33 @@ def test_lint_against_another_table_and_with_foreign_readings(folder: Path, tmp_
     code, _, err = run("table", "lint", copy, "--against", copy)
     assert (code, err.count("\n")) == (ExitCode.USER_ERROR, 1)
     assert "is the table itself; name other tables" in err
+
+
+def test_lint_finds_what_was_taken_out_or_put_in(folder: Path, tmp_path: Path) -> None:
+    def found(source: Path) -> tuple[int, str]:
+        code, out, err = run("--json", "table", "lint", source)
+        assert err == ""
+        return code, " ".join(f"{each['level']} {each['message']}" for each in json.loads(out)["findings"])
+
+    code, said = found(edited(folder / "one.json", tmp_path / "emptied.json", networks=[]))
+    assert code == ExitCode.USER_ERROR
+    assert "error the report claims 2" in said
+    assert "held-out networks, the table keeps none" in said
+    document = json.loads((folder / "one.json").read_text())
+    block = next(entry for entry in document["entries"] if entry["kind"] == "residual")
+    for key in {"median_ms", "p10_ms", "p90_ms", "smoothed_ms"} & block.keys():
+        block[key] = block[key] and 4 * block[key]
+    (tmp_path / "one_block.json").write_text(json.dumps(document))
+    code, said = found(tmp_path / "one_block.json")
+    assert code == ExitCode.USER_ERROR
+    assert "error 1 entry lies far off what the others say of such blocks" in said
+    later = edited(folder / "one.json", tmp_path / "later.json", date="2999-01-01T00:00:00+00:00", runtime="?")
+    assert "2999-01-01T00:00:00+00:00, lies in the future" in found(later)[1]
+    assert "runtime '?' is none that this version measures with" in found(later)[1]
+
+
+def test_lint_knows_every_runtime_that_measures() -> None:
+    assert set(RUNTIMES) == set(runtime_names())
 
 
 def test_diff_of_a_table_with_itself_changed_and_not(folder: Path, tmp_path: Path) -> None:
