@@ -90,8 +90,11 @@ class Board:
                 hint="free some space there and run it again" if status.disk_full else "try scp by hand",
             )
 
-    def start(self, folder: str, seconds: float) -> None:
-        """Measure there for ``seconds`` in all, detached from this login; not where that is running or done already."""
+    def start(self, folder: str, seconds: float) -> bool:
+        """Measure there for ``seconds`` in all, detached from this login; whether that is done already.
+
+        What is running is left alone, for however many seconds it was started.
+        """
         found = self._ask(scripts.START, limit_s=_START_LIMIT_S, dir=folder, python=self._python, seconds=seconds)
         if found.get("state") == "gone":
             raise self.gone(folder)
@@ -102,6 +105,7 @@ class Board:
                 f"measuring cannot be started on {self.address}{': its disk is full' if full else ''}",
                 hint=f"look into {folder} there",
             )
+        return found["state"] == "ended"
 
     def status(self, folder: str) -> Status:
         """How far it is."""

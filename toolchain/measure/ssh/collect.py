@@ -165,7 +165,10 @@ class _Run:
                 pause = min(2 * pause, self._patience.poll_s)
                 continue
             if status.state == "ended" and status.code == ExitCode.OK:
-                return
+                # What was running when the run was taken up may have been started for fewer seconds.
+                if self._start():
+                    return
+                continue
             self._check_killed(status)
             restarts = 0 if status.readings_bytes > readings else restarts + 1
             readings = status.readings_bytes
@@ -247,8 +250,8 @@ class _Run:
         phase = "measuring" if state.phase == "unfit" else state.phase
         self._file.keep(msgspec.structs.replace(state, phase=phase, seconds=seconds))
 
-    def _start(self) -> None:
-        self._insist(lambda: self._board.start(self._state.folder, self._state.seconds))
+    def _start(self) -> bool:
+        return self._insist(lambda: self._board.start(self._state.folder, self._state.seconds))
 
     def _check_device(self, device: DeviceProfile, model: str) -> None:
         require_model(device, model, where=str(self._board.address))

@@ -6,6 +6,7 @@ No engine was ever built by these tests: there is no TensorRT and no GPU where t
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from stand_in_cuda import stand_in_tensorrt
 from fednas.export import Precision
 from fednas.export.board.cudart import CudaGraphs
 from fednas.export.board.problem import BoardProblem
-from fednas.toolchain.measure.kit import read_results
+from fednas.toolchain.measure.job import MeasuringJob
+from fednas.toolchain.measure.kit import read_kit, read_results, write_kit
 from fednas.toolchain.measure.kit.board.folder import BoardJob, read_job
 from fednas.toolchain.measure.kit.board.on_tensorrt import TensorRTBoard
 from fednas.toolchain.measure.kit.board.on_trtexec import build_options, run_options
@@ -105,6 +107,27 @@ def test_the_script_calls_the_library_through_ctypes(version: str, make_kit: Mak
     assert {round(reading.latency_ms, 6) for reading in collected.readings} == {0.5}
     assert (collected.job.runtime, collected.runtime_version) == ("tensorrt", "10.3.0")
     assert collected.before.numpy_version == "none"
+
+
+def test_a_kit_for_trtexec_is_measured_by_the_module_where_there_is_no_trtexec(
+    small_job: MeasuringJob, tmp_path: Path
+) -> None:
+    kit = write_kit(replace(small_job, runtime="trtexec"), tmp_path / "kit").folder
+    done = run(kit, environment=stand_in_tensorrt(tmp_path / "installed"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not used: trtexec: not found in PATH" in done.stdout
+    collected = read_results(kit / "results.json", kit=read_kit(kit))
+    assert (collected.job.runtime, collected.runtime_version) == ("tensorrt", "10.3.0")
+
+
+def test_engines_that_are_gone_are_missed(make_kit: MakeKit, tmp_path: Path) -> None:
+    kit, environment = make_kit("tensorrt"), stand_in_tensorrt(tmp_path / "installed")
+    assert run(kit, environment=environment).returncode == 0
+    (kit / "results.json").unlink()
+    next((kit / "engines").glob("*.plan")).unlink()
+    done = run(kit, environment=environment)
+    assert done.returncode == 1
+    assert "is gone, and the results must say which engine was measured; delete readings.partial" in done.stderr
 
 
 def test_a_gpu_that_cannot_capture_still_measures(make_kit: MakeKit, tmp_path: Path) -> None:

@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 from ssh_bench import Bench, no_kit, readings_on, wait_for
 
-from fednas.common import ExitCode, FednasError
+from fednas.common import ExitCode, FednasError, encode_json
 from fednas.toolchain.measure.job import Collected
+from fednas.toolchain.measure.ssh import SshAddress
+from fednas.toolchain.measure.ssh.board import Board
+from fednas.toolchain.measure.ssh.link import Link
+from fednas.toolchain.measure.ssh.state import BoardState, digest_of
 from fednas.toolchain.space import SearchSpace
 
 
@@ -45,6 +49,10 @@ from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.kit import read_results
 from fednas.toolchain.measure.plan import plan_for
 from fednas.toolchain.measure.ssh import SshAddress, collect_over_ssh
+from fednas.toolchain.measure.ssh import SshAddress
+from fednas.toolchain.measure.ssh.board import Board
+from fednas.toolchain.measure.ssh.link import Link
+from fednas.toolchain.measure.ssh.state import BoardState, digest_of
 from fednas.toolchain.space import SearchSpace
 here = Path({folder!r})
 settings = dict(device="cpu", runtime="onnxruntime", precision="fp32", threads=1, batch=1, seconds=5.0, seed=0)
@@ -133,6 +141,24 @@ def test_more_seconds_are_seconds_in_all(bench: Bench, board: Any) -> None:
     bench.job = replace(bench.job, seconds=12.5)
     collected = bench.collect(resume=True, kit=no_kit, judge=unfit_below(5))
     assert (len(collected.readings), collected.readings[0].elapsed_s) == (5, 2.0)
+    assert board.folders == []
+
+
+def test_what_still_runs_for_fewer_seconds_is_started_again_for_more(bench: Bench, board: Any) -> None:
+    """A run that was killed here measures on there, for what was asked at first."""
+    kit = bench.kit(rounds=10, pause=0.05)()
+    with Link(SshAddress("board"), threading.Event()) as link:
+        there = Board(link)
+        folder = there.make_folder(1)
+        there.send(kit, folder)
+        assert not there.start(folder, bench.job.seconds)
+    left = BoardState(
+        host="board", port=None, job=digest_of(bench.job), folder=folder, phase="measuring", seconds=bench.job.seconds
+    )
+    bench.places.state.write_text(encode_json(left))
+    bench.job = replace(bench.job, seconds=10.0)
+    collected = bench.collect(resume=True, kit=no_kit)
+    assert (len(collected.readings), collected.readings[0].elapsed_s) == (20, 10.0)
     assert board.folders == []
 
 
