@@ -7,6 +7,7 @@ from fednas.common.files import file_errors, make_folder, read_bytes, read_text,
 from fednas.common.names import unknown_name
 from fednas.common.progress import Progress, silent
 from fednas.common.quantities import (
+    column_latency,
     format_bytes,
     format_count,
     format_latency_ms,
@@ -24,6 +25,7 @@ __all__ = [
     "PlainText",
     "Progress",
     "UtcTime",
+    "column_latency",
     "convert",
     "decode_json",
     "decode_toml",

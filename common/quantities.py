@@ -81,6 +81,17 @@ def format_latency_ms(latency_ms: float) -> str:
     return f"{latency_ms:.3g} ms" if abs(latency_ms) < 1000 else f"{latency_ms / 1e3:.4g} s"
 
 
+def column_latency(latency_ms: float) -> str:
+    """As `format_latency_ms`, with final zeros kept: ``5.40 ms``, ``0.100 ms``. For columns, aligned to the right."""
+    for unit, factor, largest in (("us", 1e3, 100.0), ("ms", 1.0, 1000.0), ("s", 1e-3, math.inf)):
+        # 99.96 us must stand as 0.100 ms, not as 100 us.
+        rounded = float(f"{latency_ms * factor:.3g}")
+        if abs(rounded) < largest:
+            break
+    decimals = 2 - math.floor(math.log10(abs(rounded))) if rounded else 0
+    return f"{rounded:.{max(0, decimals)}f} {unit}"
+
+
 def _scaled(value: float, steps: tuple[tuple[str, float], ...], bare_unit: str) -> str:
     for unit, factor in steps:
         # 999 950 must print as 1M, not as 1e+03k.

@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from fednas.common import FednasError
 from fednas.latency_tables.blocks import BlockSpec
 from fednas.latency_tables.fingerprint import Difference, table_differences
-from fednas.latency_tables.table import LatencyTable, TableEntry
+from fednas.latency_tables.table import LatencyTable, SpaceRecord, TableEntry
 
+SHOWN_KEYS = 3
+"""Of two search spaces that differ in more."""
 ALPHA = 0.05
 """Probability of calling even one entry changed where none is."""
 LEAST_FOR_SCATTER = 8
 """Entries from which the scatter between sessions, and a slope over the latency, can be told."""
-INCOMPARABLE = {"precision", "batch"}
 QUARTILE = 0.75
 NORMAL_QUARTILE = 1.1503
 """Upper quartile of the absolute values of normal ones, in standard deviations."""
@@ -76,6 +77,11 @@ class TableDiff:
         return tuple(entry for entry in self.entries if entry.changed)
 
     @property
+    def apart(self) -> tuple[Difference, ...]:
+        """What makes them tables of different things (devices, runtimes, precisions, ...); empty for one thing."""
+        return tuple(each for each in self.fingerprints if each.weight == "another")
+
+    @property
     def speed_changed(self) -> bool:
         """Whether the machine as a whole runs at another speed, beyond what it wandered by itself."""
         return abs(math.log(self.speed_ratio)) > math.log(self.wander)
@@ -87,13 +93,7 @@ class TableDiff:
 
 
 def diff(first: LatencyTable, second: LatencyTable) -> TableDiff:
-    """Compare two tables; raises `FednasError` if they are for different precisions or batches or share no block."""
-    differences = table_differences(first, second)
-    if hard := [each for each in differences if each.what in INCOMPARABLE]:
-        raise FednasError(
-            f"the tables are not comparable: {'; '.join(map(str, hard))}",
-            hint="give two tables of one precision and batch",
-        )
+    """Compare two tables; raises `FednasError` if they share no measured block."""
     theirs = {entry.spec: entry for entry in second.entries}
     pairs = [(entry, theirs[entry.spec]) for entry in first.entries if entry.spec in theirs]
     measured = [(a, b) for a, b in pairs if a.origin == b.origin == "measured"]
@@ -106,8 +106,19 @@ def diff(first: LatencyTable, second: LatencyTable) -> TableDiff:
         only_first=tuple(sorted(mine - theirs.keys())),
         only_second=tuple(sorted(theirs.keys() - mine)),
         not_measured=tuple(sorted(a.spec for a, b in pairs if not a.origin == b.origin == "measured")),
-        fingerprints=differences,
+        fingerprints=(*_space_difference(first.space, second.space), *table_differences(first, second)),
     )
+
+
+def _space_difference(first: SpaceRecord | None, second: SpaceRecord | None) -> tuple[Difference, ...]:
+    if first is None or second is None or first == second:
+        return ()
+    keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
+    if len(keys) > 1:
+        named = f"{', '.join(keys[:SHOWN_KEYS])}{', ...' * (len(keys) > SHOWN_KEYS)}"
+        return (Difference("search space", "one", f"another, in {len(keys)} keys ({named})", "another"),)
+    one, other = (f"{keys[0]} {space.get(keys[0])}" for space in (first, second))
+    return (Difference("search space", one, other, "another"),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,10 +96,26 @@ def test_blocks_in_one_table_only_and_blocks_without_readings() -> None:
 
 
 def test_tables_that_are_not_comparable() -> None:
-    with pytest.raises(FednasError, match="not comparable: precision: fp32 and fp16; batch: 1 and 4"):
-        diff(make_table(), make_table(precision="fp16", batch=4))
     with pytest.raises(FednasError, match="no measured block in common; were they made for different spaces"):
         diff(make_table(entry(STEM, 1.0)), make_table(entry(HEAD, 1.0)))
+
+
+def test_tables_of_different_things_are_compared_and_called_so() -> None:
+    found = diff(make_table(), make_table(precision="fp16", batch=4, runtime="openvino", device="board"))
+    assert [str(each) for each in found.apart] == [
+        "device: cpu and board",
+        "runtime: onnxruntime and openvino",
+        "precision: fp32 and fp16",
+        "batch: 1 and 4",
+    ]
+    assert diff(make_table(), make_table()).apart == ()
+    spaces = [make_table(space={"num_stages": 2, "n_classes": classes}) for classes in (4, 7)]
+    assert [str(each) for each in diff(*spaces).apart] == ["search space: n_classes 4 and n_classes 7"]
+    other = make_table(space={"num_stages": 3, "n_classes": 7, "stem_stride": 1})
+    assert str(diff(spaces[0], other).apart[0]) == (
+        "search space: one and another, in 3 keys (num_stages, n_classes, stem_stride)"
+    )
+    assert diff(spaces[0], make_table()).apart == ()  # not on record in one: nothing to say
 
 
 def test_other_fingerprints_are_named_and_said_to_matter_or_not() -> None:

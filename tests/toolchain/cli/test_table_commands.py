@@ -145,13 +145,34 @@ def test_diff_of_a_table_with_itself_changed_and_not(folder: Path, tmp_path: Pat
 
 
 def test_diff_says_what_else_is_different(folder: Path, tmp_path: Path) -> None:
-    other = edited(folder / "one.json", tmp_path / "other.json", runtime_version="0.9", machine__power_mode="15W")
-    _, out, _ = run("table", "diff", folder / "one.json", other)
-    assert "differs        runtime version: " in out
-    assert "               power mode: not readable and 15W" in out
-    code, _, err = run("table", "diff", folder / "one.json", edited(other, tmp_path / "fp16.json", precision="fp16"))
-    assert code == ExitCode.USER_ERROR
-    assert "not comparable: precision: fp32 and fp16" in err
+    one = folder / "one.json"
+    state = edited(one, tmp_path / "state.json", machine__limit_mhz=1500.0)
+    _, out, _ = run("table", "diff", one, state)
+    assert out.startswith("blocks         none of 24 blocks changed")
+    assert "differs        limit mhz: not readable and 1500" in out
+
+
+def test_diff_of_different_things_says_so_before_any_ratio(folder: Path, tmp_path: Path) -> None:
+    one = folder / "one.json"
+    changes = {"runtime": "openvino", "precision": "fp16", "machine__power_mode": "15W", "space__n_classes": 7}
+    other = slowed(edited(one, tmp_path / "other.json", **changes), tmp_path / "slower.json", 2.0)
+    code, out, _ = run("table", "diff", one, other)
+    assert code == ExitCode.BUDGET_MISSED
+    lines = out.splitlines()
+    assert lines[0] == "not one thing  these are tables of different things; what follows is no change of one of them"
+    assert lines[1:5] == [
+        "               search space: n_classes 4 and n_classes 7",
+        "               runtime: onnxruntime and openvino",
+        "               precision: fp32 and fp16",
+        "               power mode: not readable and 15W",
+    ]
+    assert lines[5].startswith("ratio          the second takes x 2.000 (quick blocks x 2.000, slow ones x 2.000)")
+    assert "changed" not in out
+    assert "whole machine" not in out
+    assert max(map(len, lines)) <= WIDTH
+    document = json.loads(run("--json", "table", "diff", one, other)[1])
+    assert document["same_thing"] is False
+    assert {each["what"] for each in document["apart"]} == {"runtime", "precision", "power mode", "search space"}
 
 
 def test_merge_writes_a_table_that_every_other_command_reads(folder: Path, tmp_path: Path) -> None:
