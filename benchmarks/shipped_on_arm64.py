@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from arm64_emulation import PACKAGES, arm64_command, arm64_environment, install, make_userland
 
-from fednas.export import compare_logits, read_manifest, tolerance_for
+from fednas.export import Parity, compare_logits, read_manifest, tolerance_for
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIPPED = {"cpu": "fp32,int8", "jetson": "fp32,fp16,int8"}
@@ -124,11 +124,16 @@ def check_folder(folder: Path, boards: Sequence[Board], scratch: Path) -> bool:
         tolerance = tolerance_for(model.precision)
         for name, reference in (("the source network", source), ("the same file here", here[model.file])):
             compared = [compare_logits(reference, logits[model.file], tolerance) for logits in (*there, here)]
-            cells = [f"{found.max_relative_error:.2g}, {found.top1_agreement:.0%}" for found in compared]
+            cells = [f"{error_of(found)}, {found.top1_agreement:.0%}" for found in compared]
             print(f"| {model.file} | {name} | {tolerance.max_relative_error:g} | {' | '.join(cells)} |")
             agreed &= all(found.passed for found in compared)
     print()
     return agreed
+
+
+def error_of(found: Parity) -> str:
+    """The largest logit error, as a share of the largest logit."""
+    return "not finite" if found.max_relative_error is None else f"{found.max_relative_error:.2g}"
 
 
 def logits_of(machine: Board | Here, folder: Path, scratch: Path) -> dict[str, Any]:
