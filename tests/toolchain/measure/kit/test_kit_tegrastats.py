@@ -258,6 +258,21 @@ def test_the_systems_files_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert not (tmp_path / "jetson" / "pids").exists()
 
 
+def test_lines_that_have_waited_for_minutes_are_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Engines take long to build, and nobody looks meanwhile: the pipe fills up and the program waits."""
+    script = f"""
+        for number in $(seq 700); do echo 'VDD_IN 1mW/1mW {"x" * 100}'; done
+        while true; do echo 'VDD_IN 2000mW/2000mW'; sleep 0.05; done"""
+    monkeypatch.setenv("PATH", f"{stand_in(tmp_path, script)}:/usr/bin:/bin")
+    with Tegrastats(1000) as tegrastats:
+        time.sleep(0.5)
+        assert not tegrastats.look()
+        time.sleep(0.3)
+        found = tegrastats.power()
+    assert found is not None
+    assert found.watts == 2.0
+
+
 def test_an_old_line_is_not_taken_for_what_is_now(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = f"{stand_in(tmp_path, BAD['stops talking'])}:/usr/bin:/bin"
     monkeypatch.setenv("PATH", path)

@@ -19,6 +19,8 @@ TEGRASTATS_MS = 1000
 FIRST_LINE_S = 2.0
 STALE_INTERVALS = 3
 LONGEST_LINE = 4096
+PIPE_BYTES, BACKLOG_BYTES = 1 << 16, 3 << 14
+"""That the system keeps, at most, of what was written and not read; and how much says that it is nearly full."""
 TRIED_LINES = 3
 """Of those that came since the last look, from the newest back: the rest is dropped unread."""
 USELESS_LOOKS = 20
@@ -118,7 +120,7 @@ class Tegrastats:
         if self._process is None:
             return False
         try:
-            content = os.read(self._process.stdout.fileno(), 1 << 16)
+            content = os.read(self._process.stdout.fileno(), PIPE_BYTES)
         except BlockingIOError:
             return False
         except OSError:
@@ -126,6 +128,9 @@ class Tegrastats:
         if not content:
             self.close("tegrastats ended")
             return False
+        if len(content) > BACKLOG_BYTES:
+            # It may have been waiting for us, and who knows how old that is.
+            content = self._torn = b""
         *lines, self._torn = (self._torn + content).split(b"\n")
         self._torn = self._torn[-LONGEST_LINE:]
         return self._take_in(lines)
