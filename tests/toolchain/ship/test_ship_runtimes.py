@@ -204,3 +204,18 @@ def test_what_cannot_be_is_refused_before_any_work(asked: dict[str, object], com
     with pytest.raises(FednasError, match=complaint):
         job(tmp_path / "out", **asked)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_same_inputs_give_the_same_bytes_but_for_the_build_record(tmp_path: Path) -> None:
+    asked = {"precisions": ("fp32", "fp16", "int8"), "runtimes": ("openvino",), "max_accuracy_drop": 0.01}
+    profiles = profile_for(tmp_path, "onnxruntime")
+    first, second = (
+        ship(job(tmp_path / name, device="door-camera", profiles=profiles, **asked))[0] for name in ("a", "b")
+    )
+    contents = [{path.name: path.read_bytes() for path in each.folder.iterdir()} for each in (first, second)]
+    manifests = [msgspec.json.decode(content.pop("manifest.json")) for content in contents]
+    assert contents[0] == contents[1]
+    assert {"model.int8.xml", "model.fp16.onnx", "report.html"} <= set(contents[0])
+    for manifest in manifests:
+        assert manifest.pop("build")["created"]
+    assert manifests[0] == manifests[1]
