@@ -12,6 +12,7 @@ from fednas.toolchain.measure.local import collect_here
 from fednas.toolchain.measure.plan import Plan, plan_for
 from fednas.toolchain.measure.rounds import ReportProgress
 from fednas.toolchain.measure.runtimes import find_runtime
+from fednas.toolchain.measure.unfit import sitting_remarks
 from fednas.toolchain.space import SearchSpace
 
 FEWEST = 2
@@ -79,7 +80,7 @@ def table_of(collected: Collected, *, accept_unfit: bool, readings: Path | None 
     if table.session.remarks and not accept_unfit:
         raise FednasError(
             f"the machine is not fit to measure: {'; '.join(table.session.remarks)}",
-            hint=f"stop other work, or {_longer(collected.job.plan)}; --accept-unfit writes the table all the same",
+            hint=f"stop other work, or {_mended(collected)}; --accept-unfit writes the table all the same",
             exit_code=ExitCode.CANNOT_TELL,
         )
     return table
@@ -102,8 +103,10 @@ def _require_whole(plan: Plan) -> None:
         )
 
 
-def _longer(plan: Plan) -> str:
-    """How to measure longer: the seconds decide what a modelled plan measures, so another number is another job."""
-    if plan.name == "exhaustive":
+def _mended(collected: Collected) -> str:
+    """What may help: the seconds decide what a modelled plan measures, so another number is another job."""
+    if any(sitting_remarks(collected)):
+        return "start anew, without --resume: what is read stays as it is"
+    if collected.job.plan.name == "exhaustive":
         return "give more --seconds with --resume"
     return "start anew, without --resume, with more --seconds"

@@ -37,7 +37,7 @@ def remarks_on(
     """
     return (
         *_of_the_readings(collected.readings, repeatability, drift, halves),
-        *_of_sittings(collected),
+        *sitting_remarks(collected),
         *_stops(collected.conditions, len(collected.readings)),
         *collected.conditions.doubts,
     )
@@ -53,8 +53,8 @@ def interrupted_share(readings: Sequence[Reading]) -> float:
     return sum(reading.interrupted for reading in readings) / len(readings)
 
 
-def _of_sittings(collected: Collected) -> Iterator[str]:
-    """What was wrong around the readings of any sitting: a quiet one does not make good for it."""
+def sitting_remarks(collected: Collected) -> Iterator[str]:
+    """What was wrong around the readings of any sitting: a quiet one that follows does not make good for it."""
     sittings = collected.each_sitting
     for sitting in sittings:
         where = f"in sitting {sitting.number}, " if len(sittings) > 1 else ""
