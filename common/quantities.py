@@ -86,10 +86,11 @@ def column_latency(latency_ms: float) -> str:
     for unit, factor, largest in (("us", 1e3, 100.0), ("ms", 1.0, 1000.0), ("s", 1e-3, math.inf)):
         # 99.96 us must stand as 0.100 ms, not as 100 us.
         rounded = float(f"{latency_ms * factor:.3g}")
+        decimals = 2 - math.floor(math.log10(abs(rounded))) if rounded else 0
+        shown = f"{rounded:.{max(0, decimals)}f} {unit}"
         if abs(rounded) < largest:
             break
-    decimals = 2 - math.floor(math.log10(abs(rounded))) if rounded else 0
-    return f"{rounded:.{max(0, decimals)}f} {unit}"
+    return shown
 
 
 def _scaled(value: float, steps: tuple[tuple[str, float], ...], bare_unit: str) -> str:

@@ -1,6 +1,12 @@
 """What a block costs on a device: measured tables that state their own error, and estimates that say they are."""
 
-from fednas.latency_tables.block_model import BlockModel, block_features, fit_block_model, network_features
+from fednas.latency_tables.block_model import (
+    LEAST_PRICE_MS,
+    BlockModel,
+    block_features,
+    fit_block_model,
+    network_features,
+)
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
 from fednas.latency_tables.diff import EntryChange, TableDiff, diff
 from fednas.latency_tables.estimate import EstimatedLatencyModel, estimate_for
@@ -43,6 +49,7 @@ from fednas.latency_tables.table import (
 )
 
 __all__ = [
+    "LEAST_PRICE_MS",
     "AdditiveFit",
     "AdditiveTerms",
     "BlockKind",

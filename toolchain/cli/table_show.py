@@ -1,14 +1,13 @@
 """``table show``: a table for people, as text or as a page."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fednas.common import format_count, format_latency_ms, make_folder, write_atomic
+from fednas.common import format_count, make_folder, write_atomic
 from fednas.toolchain.cli.options import TableArgument
-from fednas.toolchain.cli.output import emit, facts_text, note, table
+from fednas.toolchain.cli.output import emit, facts_text, note, table, wrapped
 from fednas.toolchain.cli.parsing import refuse_input
 
 if TYPE_CHECKING:
@@ -66,35 +65,32 @@ def _kinds_text(found: "LatencyTable") -> str:
 
 
 def _entries_text(found: "LatencyTable", limit: int) -> str:
-    from fednas.latency_tables import readings_needed
+    from fednas.toolchain.tables.entry_texts import missing_figures, range_text
 
-    parts = []
+    parts, shown = [], []
+    heads = ("block", "MACs", "median", "p10", "p90", "+-", "n", "origin")
     for kind in dict.fromkeys(entry.kind for entry in found.entries):
         entries = [entry for entry in found.entries if entry.kind == kind]
-        parts.append(f"{kind.value}: {_range(entries)}")
+        noun = "entry" if len(entries) == 1 else "entries"
+        parts.append(f"{kind.value}: {len(entries)} {noun}, {range_text(entries)}")
         if limit:
             slowest = sorted(entries, key=lambda entry: -entry.median_ms)[:limit]
-            parts.append(table(map(_row, slowest), ("block", "MACs", "median", "p10", "p90", "+-", "n", "origin")))
-    if limit and any(entry.p90_ms is None for entry in found.entries):
-        parts.append(f"p10 and p90: from {readings_needed(0.9)} readings on; `profile --tails` takes as many.")
+            parts.append(table(map(_row, slowest), heads, align=("left", *["right"] * 6, "left")))
+            shown += slowest
+    if why := missing_figures(shown):
+        parts.append(wrapped("", why))
     return "\n\n".join(parts)
 
 
-def _range(entries: "Sequence[TableEntry]") -> str:
-    medians = [entry.median_ms for entry in entries]
-    noun = "entry" if len(entries) == 1 else "entries"
-    return f"{len(entries)} {noun}, {format_latency_ms(min(medians))} to {format_latency_ms(max(medians))}"
-
-
 def _row(entry: "TableEntry") -> tuple[object, ...]:
-    p10, p90 = ("-" if ms is None else format_latency_ms(ms) for ms in (entry.p10_ms, entry.p90_ms))
+    from fednas.toolchain.tables.entry_texts import percentile_texts, price_text
+
     return (
         entry.spec.key.removeprefix(f"{entry.kind.value}-"),
         format_count(entry.spec.macs),
-        format_latency_ms(entry.median_ms),
-        p10,
-        p90,
+        price_text(entry),
+        *percentile_texts(entry),
         f"{entry.spread:.1%}",
-        entry.samples,
+        entry.samples or "-",
         entry.origin,
     )

@@ -6,7 +6,7 @@ from html import escape
 
 from fednas.toolchain.scales import Scale
 
-LEFT, RIGHT, TOP, BOTTOM = 72, 14, 12, 46
+LEFT, RIGHT, TOP, BOTTOM = 72, 24, 12, 46
 Point = tuple[float, float]
 
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from fednas.common import format_count, format_latency_ms
+from fednas.common import format_count
 from fednas.export.report_blocks import Block, Bullets, Paragraph, Section, Table
 from fednas.export.report_page import html_of
-from fednas.latency_tables import Finding, LatencyTable, TableEntry, lint, lint_readings
+from fednas.latency_tables import Finding, LatencyTable, lint, lint_readings
+from fednas.toolchain.tables.entry_texts import missing_figures, percentile_texts, price_text
 from fednas.toolchain.tables.facts import table_facts
 from fednas.toolchain.tables.pictures import drift_picture, kind_picture, predictions_picture, prices_picture
 from fednas.toolchain.tables.residuals import KindError, NetworkError, kind_errors, network_errors
@@ -26,7 +27,7 @@ def table_page(table: LatencyTable, path: Path) -> str:
         _error(table, errors, kind_errors(table, errors)),
         Section("What was measured, on what", (Table(("", ""), tuple(table_facts(table))),)),
         _drift(table),
-        Section("What blocks cost", (prices_picture(table), *_slowest(table))),
+        Section("What blocks cost", tuple(filter(None, (prices_picture(table), *_slowest(table))))),
     )
     bad = any(finding.level == "error" for finding in findings)
     status = "rejected" if bad else "unverified" if findings else "verified"
@@ -77,27 +78,21 @@ def _drift(table: LatencyTable) -> Section | None:
     return None if picture is None else Section("Drift over the session", (picture,))
 
 
-def _range(entry: TableEntry) -> str:
-    """Where most readings lie, if there are enough of them to say."""
-    if entry.p10_ms is None or entry.p90_ms is None:
-        return "-"
-    return f"{format_latency_ms(entry.p10_ms)} to {format_latency_ms(entry.p90_ms)}"
-
-
 def _slowest(table: LatencyTable) -> tuple[Block, ...]:
     entries = sorted(table.entries, key=lambda entry: -entry.median_ms)[:SLOWEST]
     rows = tuple(
         (
             f"`{entry.spec.key}`",
             format_count(entry.spec.macs),
-            format_latency_ms(entry.median_ms),
-            _range(entry),
+            price_text(entry),
+            *percentile_texts(entry),
             f"{entry.spread:.1%}",
-            str(entry.samples),
+            str(entry.samples or "-"),
             entry.origin,
         )
         for entry in entries
     )
-    heads = ("Block", "MACs", "Median", "80 % of readings", "+-", "Readings", "Origin")
-    more = f"The slowest {len(entries)} of {len(table.entries)}; the file holds all."
-    return Paragraph(more), Table(heads, rows)
+    heads = ("Block", "MACs", "Latency alone", "p10", "p90", "+-", "Readings", "Origin")
+    why = missing_figures(entries)
+    more = f"The slowest {len(entries)} of {len(table.entries)}; the file holds all. {why[:1].upper()}{why[1:]}"
+    return Paragraph(f"{more.strip()}{'.' * bool(why)}"), Table(heads, rows)

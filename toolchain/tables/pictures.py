@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from fednas.common import format_count, format_latency_ms
 from fednas.export.report_blocks import Picture
-from fednas.latency_tables import Interval, LatencyTable, Session
+from fednas.latency_tables import Interval, LatencyTable, Session, TableEntry
 from fednas.toolchain.scales import Scale
 from fednas.toolchain.tables.charts import Chart, legend
+from fednas.toolchain.tables.entry_texts import costless
 from fednas.toolchain.tables.residuals import KINDS, KindError, NetworkError, kind_of
 
 COLOURS = dict(zip(KINDS, ("unsure", "blue", "orange", "good"), strict=True))
@@ -73,9 +74,12 @@ def kind_picture(kind: KindError, errors: Sequence[NetworkError]) -> Picture:
     return Picture(chart.svg(), caption)
 
 
-def prices_picture(table: LatencyTable) -> Picture:
-    """The price of every block alone, over its MACs."""
-    entries = table.entries[:: -(-len(table.entries) // MOST_DOTS)]
+def prices_picture(table: LatencyTable) -> Picture | None:
+    """The price of every block alone, over its MACs; None where no block has one."""
+    priced = [entry for entry in table.entries if not costless(entry)]
+    entries = priced[:: max(1, -(-len(priced) // MOST_DOTS))]
+    if not entries:
+        return None
     chart = Chart(
         title="Latency of blocks alone over their MACs",
         across=_logarithmic([entry.spec.macs for entry in entries]),
@@ -86,19 +90,25 @@ def prices_picture(table: LatencyTable) -> Picture:
         show_up=format_latency_ms,
     )
     for entry in entries:
-        text = (
-            f"{entry.spec.key}\n{format_latency_ms(entry.median_ms)} +- {entry.spread:.1%}, "
-            f"{format_count(entry.spec.macs)} MACs, {entry.samples} readings, {entry.origin}"
-        )
         colour = COLOURS[kind_of(entry.spec)]
         place = entry.spec.macs, entry.median_ms
-        chart.dot(place, colour, text, hollow=entry.origin != "measured", radius=3)
+        chart.dot(place, colour, _entry_text(entry), hollow=entry.origin != "measured", radius=3)
     present = {kind_of(entry.spec) for entry in entries}
     names = legend([(COLOURS[kind], kind, False) for kind in KINDS if kind in present])
-    some = "" if len(entries) == len(table.entries) else f" {len(entries)} of {len(table.entries)} are drawn."
-    hollow = " Hollow: not measured." * any(entry.origin != "measured" for entry in entries)
-    caption = f"Where the marks level off to the left, calls and memory cost more than arithmetic.{hollow}{some}"
-    return Picture(f"{names}\n{chart.svg()}", caption)
+    some = "" if len(entries) == len(priced) else f" {len(entries)} of {len(priced)} are drawn."
+    hollow = " Hollow: without readings of their own." * any(entry.origin != "measured" for entry in entries)
+    lost = len(table.entries) - len(priced)
+    nothing = f" Not drawn: {lost} modelled, of which the networks' readings tell no cost of their own." * bool(lost)
+    levels = "Where the marks level off to the left, calls and memory cost more than arithmetic."
+    return Picture(f"{names}\n{chart.svg()}", f"{levels}{hollow}{nothing}{some}")
+
+
+def _entry_text(entry: TableEntry) -> str:
+    readings = f"{entry.samples} readings, {entry.origin}" if entry.samples else f"{entry.origin}, no readings"
+    return (
+        f"{entry.spec.key}\n{format_latency_ms(entry.median_ms)} +- {entry.spread:.1%}, "
+        f"{format_count(entry.spec.macs)} MACs, {readings}"
+    )
 
 
 def drift_picture(sessions: Sequence[tuple[str, Session]]) -> Picture | None:

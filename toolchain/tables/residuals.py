@@ -9,6 +9,8 @@ from fednas.latency_tables import BlockKind, BlockSpec, LatencyTable, NetworkRea
 KINDS = ("stem", "identity block", "projection block", "head")
 """Residual blocks are told apart by their shortcut: a projection is another convolution, and often a stride."""
 LEAST_NETWORKS = 4
+LEAST_SPREAD = 1e-4
+"""Of the shares of a kind, below which nothing can be laid at its door."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def _kind_error(kind: str, entries: int, errors: Sequence[NetworkError]) -> Kind
     shares = [each.shares[KINDS.index(kind)] for each in errors]
     values = [each.error for each in errors]
     slope = explained = 0.0
-    if statistics.pstdev(shares) > 1e-6 and statistics.pstdev(values) > 0:
+    if statistics.pstdev(shares) > LEAST_SPREAD and statistics.pstdev(values) > 0:
         slope = statistics.linear_regression(shares, values).slope
         explained = statistics.correlation(shares, values) ** 2
     return KindError(

@@ -212,6 +212,28 @@ def test_merge_refuses_other_machines_and_overwrites_no_input(folder: Path, tmp_
     assert one.read_bytes() == before
 
 
+def test_show_says_why_percentiles_are_missing_and_keeps_columns_straight(folder: Path, tmp_path: Path) -> None:
+    document = json.loads((folder / "one.json").read_text())
+    for entry in document["entries"]:
+        entry |= {"p10_ms": entry["median_ms"] / 1.1, "p90_ms": entry["median_ms"] * 1.1, "samples": 44}
+    full = tmp_path / "full.json"
+    full.write_text(json.dumps(document))
+    assert "need 44 readings" not in run("table", "show", full)[1]
+    first = document["entries"][0]
+    del first["p10_ms"], first["p90_ms"]
+    first["samples"] = 9
+    last = next(entry for entry in document["entries"] if entry["kind"] == "residual")
+    last |= {"origin": "modelled", "samples": 0, "median_ms": 9.0, "p90_ms": 9.9}
+    few = tmp_path / "few.json"
+    few.write_text(json.dumps(document))
+    _, out, _ = run("table", "show", few)
+    said = " ".join(out.split())
+    assert "p10 and p90 need 44 readings (`profile --tails` takes as many); what was not measured has no read" in said
+    (row,) = [line.split() for line in out.splitlines() if "9.00 ms" in line and "modelled" in line]
+    assert row[2:] == ["9.00", "ms", "-", "-", row[6], "-", "modelled"]
+    assert max(map(len, out.splitlines())) <= WIDTH
+
+
 def test_show_never_writes_its_page_over_the_table(folder: Path) -> None:
     one = folder / "one.json"
     before = one.read_bytes()

@@ -120,3 +120,21 @@ def test_facts_name_remarks_and_sources() -> None:
     assert facts["unfit"] == "too hot"
     assert facts["error"].startswith("2.0% on average over 20 held-out networks; 95% within 5 %")
     assert "does not predict" in dict(table_facts(make_table(interval=None)))["error"]
+
+
+def test_modelled_entries_have_no_readings_on_the_page_and_floors_are_no_latencies() -> None:
+    modelled = {"origin": "modelled", "samples": 0, "p10_ms": None, "p90_ms": None}
+    rest = (entry(BODY, 2.0, **modelled, spread=0.2), entry(HEAD, 3.0, p10_ms=None, p90_ms=None, samples=9))
+    text = page(make_table(entry(STEM, 1e-6, **modelled, spread=1.0), *rest))
+    assert "0.001 us" not in text
+    assert "80 % of readings" not in text.split("What blocks cost")[1]
+    assert "modelled, no readings" in text
+    assert "Not drawn: 1 modelled, of which the networks" in text
+    for words in (
+        "P10 and p90 need 44 readings",
+        "what was not measured has no readings",
+        "~0: less than the networks",
+    ):
+        assert words in text
+    assert "What blocks cost" in page(make_table(entry(STEM, 1e-6, **modelled)))  # nothing left to draw
+    assert "need 44 readings" not in page(make_table())
