@@ -24,8 +24,9 @@ def merge(
 
     Blocks in both are weighted by their samples, after the second was brought to the speed of the first's session;
     contradictions beyond noise are refused. The sources are kept with their sessions, each entry names its own.
-    The error is made anew from the networks that both tables kept; where they kept none, the merged table states
-    no error and does not predict.
+    Energy is kept where one meter measured it on one network. Tables with modelled entries (plans sparse, network)
+    are refused. The error is made anew from the networks that both tables kept; where they kept none, the merged
+    table states no error and does not predict.
     """
     from fednas.latency_tables import save_table
     from fednas.toolchain.tables.merge import MergeInput
@@ -46,8 +47,12 @@ def merge(
         "report": merged.table.report,
         "interval": merged.table.interval,
         "why_no_error": merged.why_no_error,
+        "energy": merged.table.energy,
+        "why_no_energy": merged.why_no_energy,
     }
     emit(document, f"{summary_text(merged.table)}\n{_text(merged)}\n{'table':<14} {out}")
+    if merged.why_no_energy:
+        warn(f"the energy per call is left out: {merged.why_no_energy}")
     if merged.why_no_error:
         warn(f"the merged table states no error and will not predict: {merged.why_no_error}")
 

@@ -136,7 +136,8 @@ def _sources(table: LatencyTable) -> Iterator[Fact]:
         at = f", times divided by {source.speed:.3f}" if source.speed != 1 else ""
         yield "merged from", f"{source.name} of {source.date}{at} (SHA-256 {source.sha256[:12]})"
     if (energy := table.energy) is None:
-        yield "energy", "not on record: no power meter was found"
+        none = "no power meter was found" if not table.sources else "none of the sources, or nothing that both agree on"
+        yield "energy", f"not on record: {none}"
         return
     above = f"{energy.millijoules_above_idle:.3g} above idle"
     power = f"{energy.busy_w:.3g} W busy, {energy.idle_w:.3g} W idle ({energy.source} {energy.rail})"

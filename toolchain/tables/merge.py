@@ -24,6 +24,7 @@ from fednas.latency_tables import (
     table_differences,
     table_from_json,
 )
+from fednas.toolchain.tables.merged_energy import merged_energy
 from fednas.toolchain.tables.merged_error import with_its_error
 
 SHOWN = 3
@@ -51,7 +52,8 @@ class MergeInput:
         """Raises `FednasError` as `load_table` does."""
         data = read_bytes(path, "latency table")
         table = table_from_json(data, f"latency table {path}")
-        return cls(path.name, hashlib.sha256(data).hexdigest(), table)
+        name = "".join(letter if letter.isprintable() else "?" for letter in path.name)
+        return cls(name, hashlib.sha256(data).hexdigest(), table)
 
     def sources(self, speed: float) -> tuple[Source, ...]:
         """Where its entries come from: itself, or what it was merged of; times are divided by ``speed``."""
@@ -85,6 +87,8 @@ class Merged:
     """What the times of the second were divided by; 1 where nothing is shared that would tell."""
     why_no_error: str
     """Empty if the merged table states an error of its own."""
+    why_no_energy: str
+    """Why what was measured of it is left out; empty if it is kept, or if neither had a meter."""
 
 
 def merge(first: MergeInput, second: MergeInput) -> Merged:
@@ -101,6 +105,7 @@ def merge(first: MergeInput, second: MergeInput) -> Merged:
     speed = compared.speed_ratio if compared else 1.0
     sources = (*first.sources(1.0), *second.sources(speed))
     entries = _entries(first, second, speed)
+    energy, why_no_energy = merged_energy(first.table, second.table)
     bare = msgspec.structs.replace(
         first.table,
         date=max(first.table.date, second.table.date),
@@ -109,7 +114,7 @@ def merge(first: MergeInput, second: MergeInput) -> Merged:
         calibration=Calibration(),
         interval=None,
         report=None,
-        energy=None,
+        energy=energy,
         machine_after=None,
         networks=(),
         space=first.table.space if first.table.space == second.table.space else None,
@@ -126,6 +131,7 @@ def merge(first: MergeInput, second: MergeInput) -> Merged:
         from_second=len(second.table.entries) - shared,
         speed=speed,
         why_no_error=why_not,
+        why_no_energy=why_no_energy,
     )
 
 
@@ -144,8 +150,10 @@ def _require_mergeable(first: MergeInput, second: MergeInput) -> None:
     for each in (first, second):
         if modelled := sum(entry.origin != "measured" for entry in each.table.entries):
             raise FednasError(
-                f"{each.name} holds {modelled} modelled or estimated entries, which belong to the fit of one session",
-                hint="profile with more --seconds instead of merging",
+                f"{each.name} holds {modelled} modelled or estimated entries: a fit to its own session filled them in, "
+                "and they have no readings to be weighed against another's",
+                hint="for a better table profile anew with more --seconds, or go on with --resume; "
+                "only tables whose entries are all measured (--plan exhaustive) can be merged",
             )
 
 

@@ -9,7 +9,7 @@ import pytest
 from table_examples import BODY, HEAD, STEM, entry, make_table, network, widths
 
 from fednas.common import FednasError
-from fednas.latency_tables import BlockSpec, Interval, LatencyTable, MeasuredLatencyModel, NetworkReading, lint
+from fednas.latency_tables import BlockSpec, Energy, Interval, LatencyTable, MeasuredLatencyModel, NetworkReading, lint
 from fednas.toolchain.tables.merge import MergeInput, merge
 
 SPECS = [STEM, *widths(BODY, tuple(range(8, 200, 8))), HEAD]
@@ -184,5 +184,59 @@ def test_contradictions_beyond_noise_are_refused() -> None:
 
 def test_modelled_entries_belong_to_the_fit_of_one_session() -> None:
     modelled = make_table(entry(STEM, 1.0), entry(HEAD, 1.0, origin="modelled", samples=0))
-    with pytest.raises(FednasError, match=r"b\.json holds 1 modelled or estimated entries"):
+    with pytest.raises(FednasError, match=r"b\.json holds 1 modelled .* no readings to be weighed .* --resume; only"):
         merge(given(make_table()), given(modelled, "b.json"))
+
+
+METER = Energy(
+    source="INA3221",
+    rail="VDD_IN",
+    busy_w=10.0,
+    idle_w=4.0,
+    busy_s=5.0,
+    idle_s=5.0,
+    inferences=100,
+    millijoules=500.0,
+    millijoules_above_idle=300.0,
+)
+
+
+def metered(energy: Energy | None, space: Any = ("num_stages", 2)) -> LatencyTable:
+    kept = dict([space]) if space else None
+    return make_table(entry(STEM, 1.0), entry(HEAD, 2.0), interval=QUIET, energy=energy, space=kept)
+
+
+def test_energy_of_both_sessions_is_weighted_by_their_inferences() -> None:
+    other = {"busy_w": 13.0, "idle_w": 5.0, "busy_s": 10.0, "idle_s": 15.0, "inferences": 300}
+    second = msgspec.structs.replace(METER, **other, millijoules=540.0, millijoules_above_idle=320.0)
+    found = merge(given(metered(METER)), given(metered(second), "b.json"))
+    energy = found.table.energy
+    assert energy is not None
+    assert found.why_no_energy == ""
+    assert (energy.busy_w, energy.idle_w) == pytest.approx((12.0, 4.75))  # by 5 to 10 and by 5 to 15 seconds
+    assert (energy.millijoules, energy.millijoules_above_idle) == pytest.approx((530.0, 315.0))
+    assert (energy.inferences, energy.busy_s, energy.idle_s) == (400, 15.0, 20.0)
+
+
+def test_energy_that_one_session_measured_is_kept() -> None:
+    found = merge(given(metered(None)), given(metered(METER), "b.json"))
+    assert (found.table.energy, found.why_no_energy) == (METER, "")
+    assert merge(given(metered(None)), given(metered(None), "b.json")).why_no_energy == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "space", "message"),
+    [
+        ({"rail": "VDD_CPU"}, ("num_stages", 2), "measured by two meters: INA3221 VDD_IN and INA3221 VDD_CPU"),
+        ({"millijoules": 900.0}, ("num_stages", 2), "the sessions disagree: 500 mJ and 900 mJ for one call"),
+        ({}, ("num_stages", 3), "the largest network, which it is measured on, is not known to be the same"),
+        ({}, None, "is not known to be the same in both"),
+    ],
+)
+def test_energy_of_different_things_is_left_out_and_said_to_be(
+    changes: dict[str, Any], space: Any, message: str
+) -> None:
+    second = metered(msgspec.structs.replace(METER, **changes), space)
+    found = merge(given(metered(METER)), given(second, "b.json"))
+    assert found.table.energy is None
+    assert message in found.why_no_energy
