@@ -15,7 +15,7 @@ from fednas.toolchain.search.limits import (
     macs_quantity,
     params_quantity,
 )
-from fednas.toolchain.search.request import Budgets, format_quantity, limits_of
+from fednas.toolchain.search.request import Budgets, exact_quantity, format_quantity, limits_of
 from fednas.toolchain.space.fitness import FitnessSettings
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
 
@@ -78,6 +78,6 @@ def _empty(
         )
     return FednasError(
         f"no network has {quantity.name} of at most {format_quantity(quantity.name, high)}: the smallest reachable "
-        f"value is {format_quantity(quantity.name, least[0])} ({least[0]:.6g})",
+        f"value is {format_quantity(quantity.name, least[0])} ({exact_quantity(quantity.name, least[0])})",
         hint="raise --max",
     )

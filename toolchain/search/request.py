@@ -258,6 +258,13 @@ def format_quantity(name: str, value: float) -> str:
     return format_bytes(value) if name.endswith("_bytes") else format_count(value)
 
 
+def exact_quantity(name: str, value: float) -> str:
+    """As `format_quantity`, unrounded and in its plain unit, to be given back to an option."""
+    if name.startswith("latency_ms"):
+        return f"{value:.6g} ms"
+    return f"{value:.0f}{' B' * name.endswith('_bytes')}"
+
+
 def format_beyond(name: str, value: float, limit: float) -> str:
     """As `format_quantity`, with as many digits as it takes to tell ``value`` from the smaller ``limit``."""
     if name.startswith("latency_ms"):
@@ -285,7 +292,7 @@ def infeasible_message(answer: SearchAnswer) -> str:
     parts = [
         f"{_asked(use)} cannot be met: the smallest reachable value"
         f"{' within the other limits' if use.clashes else ''}"
-        f" is {format_quantity(use.quantity, use.smallest_reachable)} ({use.smallest_reachable:.6g})"
+        f" is {format_quantity(use.quantity, use.smallest_reachable)} ({exact_quantity(use.quantity, use.smallest_reachable)})"
         for use in answer.limits
         if use.smallest_reachable is not None
     ]

@@ -245,5 +245,5 @@ def test_bad_options_of_a_search_are_one_line(arguments: list[str], message: str
 def test_limits_that_each_alone_cannot_be_met_are_named_alone() -> None:
     result = run("search", "--max-macs", "516k", "--max-params", "37k", "--max-size", "100kB")
     assert "--max-params 37k cannot be met: the smallest reachable value is 37.8k (37762)" in result.stderr
-    assert "--max-size 100 kB cannot be met: the smallest reachable value is 150 kB (149608)" in result.stderr
+    assert "--max-size 100 kB cannot be met: the smallest reachable value is 150 kB (149608 B)" in result.stderr
     assert "macs" not in result.stderr
