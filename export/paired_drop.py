@@ -31,6 +31,11 @@ class PairedDrop(Record, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return f"{100 * self.drop:+.2f} points ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
 
+    @property
+    def with_verdict(self) -> str:
+        """The same, with the limit and what came of it where one was asked for."""
+        return str(self) if self.limit is None else f"{self}; at most {100 * self.limit:g} points: {self.verdict}"
+
 
 def paired_drop(
     source: "NDArray[np.floating]",

@@ -274,7 +274,7 @@ def _evidence(models: Sequence[Model], shipment: Shipment) -> Section:
                 f"`{model.file}`",
                 _accuracy(evidence.source_accuracy),
                 _accuracy(evidence.artefact_accuracy),
-                "not checked" if evidence.drop is None else str(evidence.drop),
+                "not checked" if evidence.drop is None else evidence.drop.with_verdict,
                 f"{error} (allowed {parity.tolerance.max_relative_error:g})",
                 f"{parity.top1_agreement:.2%}",
             )

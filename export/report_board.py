@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fednas.common import format_bytes, format_latency_ms
 from fednas.export.board_record import BoardRecord
 from fednas.export.engine_record import EngineRecord
+from fednas.export.evidence import ArtefactEvidence
 from fednas.export.manifest import Model
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table
 
@@ -46,16 +47,19 @@ def engines_section(models: Sequence[Model]) -> Section | None:
         f"Built with TensorRT {engines[0].tensorrt_version} on the machine that exported, and held against the source "
         "on the same images as the ONNX files. They run only with this version on this kind of GPU."
     )
-    accuracies = tuple(
-        (f"`{e.model}`", str(e.evidence.artefact_accuracy or "not checked"), str(e.evidence.drop or "not checked"))
-        for e in engines
-    )
+    accuracies = tuple((f"`{e.model}`", *_accuracy(e.evidence)) for e in engines)
     tables = (
         Table(HEADS, tuple(engine_row(e) for e in engines)),
         _timing(engines),
         Table(("Engine of", "Accuracy", "Accuracy lost"), accuracies),
     )
     return Section("TensorRT engines", (Paragraph(text), *tables))
+
+
+def _accuracy(evidence: ArtefactEvidence) -> tuple[str, str]:
+    """Of an engine, and what it lost."""
+    lost = evidence.drop.with_verdict if evidence.drop else "not checked"
+    return str(evidence.artefact_accuracy or "not checked"), lost
 
 
 def engine_row(engine: EngineRecord) -> tuple[str, ...]:

@@ -154,10 +154,7 @@ def disagreement_matrix(pairs: Sequence[Disagreement], class_names: Sequence[str
     cell, left, top = 30.0, 130.0, 46.0
     side = cell * len(concerned)
     most = max(pair.images for pair in pairs)
-    parts = [
-        f'<text x="{left:g}" y="16">named by the file</text>',
-        f'<text x="8" y="{top - 6:g}">named by the source</text>',
-    ]
+    parts = ['<text x="8" y="16">rows: named by the source; columns: named by the file</text>']
     for number, i in place.items():
         row, column = escape(_short(class_names[number])), escape(class_names[number][:4])
         middle = (i + 0.5) * cell

@@ -47,6 +47,9 @@ def test_who_is_right_where() -> None:
     assert (drop.limit, drop.verdict) == (None, None)
     assert "Newcombe 1998" in drop.method
     assert str(drop).startswith("+20.00 points (")
+    assert drop.with_verdict == str(drop)
+    limited = paired_drop(logits([0, 0, 0, 1, 1]), logits([0, 1, 2, 1, 2]), labels, limit=0.01)
+    assert limited.with_verdict == f"{drop}; at most 1 points: cannot tell"
 
 
 @pytest.mark.parametrize(

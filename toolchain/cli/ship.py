@@ -270,8 +270,7 @@ def _model_rows(model: "Model", manifest: "Manifest") -> list[tuple[str, str]]:
     ]
     drop = evidence.drop
     if drop is not None and (drop.limit is not None or model.precision != "fp32"):
-        verdict = "" if drop.limit is None else f"; at most {100 * drop.limit:g} points: {drop.verdict}"
-        rows.append((f"{model.precision} accuracy drop", f"{drop}{verdict}"))
+        rows.append((f"{model.precision} accuracy drop", drop.with_verdict))
     rows += [_converted_row(model, converted) for converted in model.converted]
     rows += [(f"{model.precision} {each.runtime}", f"FAILED, not shipped: {each.reason}") for each in model.failed]
     if model.kept_fp32:
