@@ -87,8 +87,8 @@ def prove(
     """Run the file on the proof's inputs, build its engine and measure it, as far as this machine can.
 
     ``reading``: of this file's latency, where it was measured already; ``measure``: whether to measure it else.
-    ``runtimes``: for whose own files the network
-    is converted too. ``options``: of the engine.
+    ``runtimes``: for whose own files the network is converted too. ``options``: of the engine. What a runtime cannot
+    make is recorded as failed, and the rest goes on.
     """
     onnx_file, precision = artefact.onnx_file, artefact.precision
     with OrtRunner(onnx_file.path) as runner:
