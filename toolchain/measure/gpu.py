@@ -13,6 +13,7 @@ from pathlib import Path
 from fednas.latency_tables import GpuState
 from fednas.toolchain.measure.system_files import ROOT, number_of, text_of
 
+ReadGpu = Callable[[], GpuState | None]
 ANSWER_S = 10.0
 QUERY = (
     *("name", "driver_version", "persistence_mode", "power.limit", "clocks.max.sm", "clocks.sm"),
@@ -139,6 +140,3 @@ def _gpu_zones_c(root: Path) -> Iterator[float]:
         value = number_of(path.with_name("temp")) if "gpu" in (text_of(path) or "").lower() else None
         if value is not None and value > 0:
             yield value / 1e3
-
-
-ReadGpu = Callable[[], GpuState | None]

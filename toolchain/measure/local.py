@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,6 +41,9 @@ def collect_here(
             measure(job, journal, progress, watch=watch, cache=Path(cache))
             read_layers(job, journal, progress, cache=Path(cache))
         sittings = journal.sittings
+    conditions = all_conditions(sittings)
+    if watch.energy is not None:  # it may be all that was left to do
+        conditions = replace(conditions, energy=watch.energy)
     first, last = sittings[0], sittings[-1]
     return Collected(
         job=job,
@@ -50,7 +54,7 @@ def collect_here(
         after=last.after or last.before,
         load_before=max(sitting.load_before for sitting in sittings),
         load_after=max(sitting.load_after or 0.0 for sitting in sittings),
-        conditions=all_conditions(sittings),
+        conditions=conditions,
         sittings=sittings,
         layers=journal.layers,
     )
