@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import operator
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ NO_SIGNAL = 1.02
 WIDE_SPREAD = 0.05
 WIDE_READINGS = 3.0
 """Ratio of the 90th to the 10th percentile of readings from which the median of two modes may be anywhere."""
+SHAPE = ("kind", "in_channels", "mid_channels", "out_channels", "in_hw", "stride", "shortcut")
 MEDIAN_ERROR = 1.2533 * 1.4826
 """Standard error of a median, times the root of the samples, over their median absolute deviation."""
 
@@ -164,14 +166,9 @@ def _impossible(entry: TableEntry) -> bool:
 def _steps(entries: Sequence[TableEntry]) -> Iterator[tuple[TableEntry, TableEntry]]:
     """Neighbours in one dimension (input, middle or output channels), all else equal, the smaller first."""
     for name in ("in_channels", "mid_channels", "out_channels"):
+        all_but = operator.attrgetter(*(field for field in SHAPE if field != name))
         families: dict[tuple[object, ...], list[TableEntry]] = defaultdict(list)
         for entry in entries:
-            families[_all_but(entry, name)].append(entry)
+            families[all_but(entry)].append(entry)
         for family in families.values():
-            ordered = sorted(family, key=lambda entry: int(getattr(entry, name)))
-            yield from itertools.pairwise(ordered)
-
-
-def _all_but(entry: TableEntry, name: str) -> tuple[object, ...]:
-    fields = ("kind", "in_channels", "mid_channels", "out_channels", "in_hw", "stride", "shortcut")
-    return tuple(getattr(entry, field) for field in fields if field != name)
+            yield from itertools.pairwise(sorted(family, key=operator.attrgetter(name)))
