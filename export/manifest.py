@@ -241,9 +241,17 @@ class Model(Record, frozen=True, kw_only=True):
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why this file, with all that was made of it, may not be shipped as verified; empty if it may."""
+        return self.reasons_beside(engine_on_board=False)
+
+    def reasons_beside(self, *, engine_on_board: bool) -> tuple[str, ...]:
+        """As `reasons`; an engine that could not be built in place does not matter where the board built one."""
         engine = [f"engine: {why}" for why in self.engine.reasons] if self.engine else []
         converted = [f"{', '.join(other.files)}: {why}" for other in self.converted for why in other.reasons]
-        failed = [f"nothing could be made for {each.runtime}: {each.reason}" for each in self.failed]
+        failed = [
+            f"nothing could be made for {each.runtime}: {each.reason}"
+            for each in self.failed
+            if not (engine_on_board and each.runtime == "tensorrt")
+        ]
         return (*self.file_reasons, *engine, *converted, *failed)
 
     @classmethod
@@ -391,7 +399,12 @@ def status_of(
     models: tuple[Model, ...], dataset: Dataset | None, board: BoardRecord | None = None
 ) -> tuple[Status, tuple[str, ...]]:
     """The verdict over all models, and over their engines on the board, with the reasons if not ``verified``."""
-    failed = tuple(f"{model.file}: {why}" for model in models for why in model.reasons)
+    on_board = {engine.model for engine in board.engines} if board else set()
+    failed = tuple(
+        f"{model.file}: {why}"
+        for model in models
+        for why in model.reasons_beside(engine_on_board=model.file in on_board)
+    )
     failed += board.reasons if board else ()
     if failed:
         return "rejected", failed

@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner, Result
 from fednas.common import FednasError
 from fednas.export import (
     ArtefactEvidence,
+    BoardRecord,
     EngineFile,
     EngineOptions,
     EngineRecord,
@@ -21,6 +24,7 @@ from fednas.export import (
     tolerance_for,
     verify_folder,
 )
+from fednas.export.manifest import status_of
 from fednas.profiles import find_profile
 from fednas.toolchain.cli import app
 from fednas.toolchain.doctor import Gpu
@@ -199,6 +203,14 @@ def test_an_engine_that_cannot_be_built_leaves_the_rest(monkeypatch: pytest.Monk
     assert "- tensorrt, of `model.fp16.onnx`: TensorRT built no engine" in report.partition("## Could not be made")[2]
     assert report.count("| passed |") >= 2, "the ONNX files are not blamed for it"
     assert [check.name for check in verify_folder(folder).checks if not check.passed] == ["status"]
+
+
+def test_a_board_that_builds_the_engine_makes_good_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ship_with_failures(monkeypatch, tmp_path, "fp16", "--device", "jetson", "--precision", "fp32,fp16")
+    manifest = read_manifest(tmp_path / "jetson")
+    for built, status in (("model.fp16.onnx", "verified"), ("model.fp32.onnx", "rejected")):
+        board = cast("BoardRecord", SimpleNamespace(engines=[SimpleNamespace(model=built)], reasons=()))
+        assert status_of(manifest.models, manifest.shipment.dataset, board)[0] == status
 
 
 def test_where_nothing_else_was_asked_for_the_run_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
