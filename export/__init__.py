@@ -33,24 +33,21 @@ from fednas.export.evidence import (
 from fednas.export.fleet import FleetIndex, check_index, place_of, refresh_index, staged_fleet
 from fednas.export.folder import read_manifest, shipped_path, staged_folder
 from fednas.export.illustrations import Frontier, FrontierPoint, Illustrations, choose_examples
+from fednas.export.latency_record import Latency, MeasuredLatency, PredictedLatency, Table
 from fednas.export.manifest import (
     MANIFEST_FILE,
     Budget,
     Candidate,
     Dataset,
     Device,
-    Latency,
     Manifest,
-    MeasuredLatency,
     Model,
     NextBetter,
-    PredictedLatency,
     Recalibration,
     Search,
     Shipment,
     ShippedFile,
     Supernet,
-    Table,
     TestVectors,
     judged_model,
 )

@@ -20,13 +20,8 @@ from fednas.common import (
 from fednas.export.engine_record import EngineLatency
 from fednas.export.evidence import Accuracy
 from fednas.export.folder import Move, put_in_place, read_manifest, require_replaceable, staging_of
-from fednas.export.manifest import (
-    MANIFEST_FILE,
-    MeasuredLatency,
-    PredictedLatency,
-    Status,
-    judged_model,
-)
+from fednas.export.latency_record import MeasuredLatency, PredictedLatency
+from fednas.export.manifest import MANIFEST_FILE, Status, judged_model
 from fednas.export.outcome import Outcome, Tone
 from fednas.export.records import Record
 from fednas.export.report_blocks import Paragraph, Section, Table, markdown_of

@@ -8,17 +8,8 @@ from fednas.common import format_bytes, format_count, format_latency_ms
 from fednas.export.board_record import BoardRecord
 from fednas.export.evidence import Accuracy
 from fednas.export.illustrations import Example, Frontier
-from fednas.export.manifest import (
-    Budget,
-    Header,
-    Latency,
-    Model,
-    Shipment,
-    ShippedFile,
-    Status,
-    Verdict,
-    judged_model,
-)
+from fednas.export.latency_record import Latency
+from fednas.export.manifest import Budget, Header, Model, Shipment, ShippedFile, Status, Verdict, judged_model
 from fednas.export.outcome import Outcome
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table, markdown_of
