@@ -31,6 +31,7 @@ def import_results(
     from fednas.toolchain.measure.alone import only_run
     from fednas.toolchain.measure.kit import read_kit, read_results
     from fednas.toolchain.measure.profiling import table_of
+    from fednas.toolchain.measure.unfit import sitting_remarks
 
     collected = read_results(results, kit=read_kit(kit) if kit is not None else None)
     job = collected.job
@@ -46,7 +47,10 @@ def import_results(
     except FednasError as err:
         if err.exit_code is not ExitCode.CANNOT_TELL:
             raise
-        hint = "measure.py --seconds with more goes on there; --accept-unfit writes the table all the same"
+        again = "measure.py --seconds with more goes on there"
+        if any(sitting_remarks(collected)):
+            again = "delete readings.partial there and measure again: what is read stays as it is"
+        hint = f"{again}; --accept-unfit writes the table all the same"
         raise FednasError(err.message, hint=hint, exit_code=err.exit_code) from err
     save_table(table, path)
     if kit is None:

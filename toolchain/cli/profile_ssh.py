@@ -124,6 +124,7 @@ def _written(collected: "Collected", address: "SshAddress", path: Path, accept_u
     """Write the table of a board that brought readings home; raises `FednasError`, with exit code 5 if it is unfit."""
     from fednas.latency_tables import readings_path, save_table
     from fednas.toolchain.measure.profiling import table_of
+    from fednas.toolchain.measure.unfit import sitting_remarks
 
     results = _results_path(path)
     try:
@@ -133,6 +134,8 @@ def _written(collected: "Collected", address: "SshAddress", path: Path, accept_u
             raise
         longer = ", or more --seconds in all" if collected.job.plan.name == "exhaustive" else ""
         again = f"--resume measures as long again{longer}"
+        if any(sitting_remarks(collected)):
+            again = "start again without --resume: what is read stays as it is"
         accept = f"`fednas-export profile import {results} --accept-unfit` writes the table all the same"
         hint = f"stop other work on {address}; {again}; {accept}"
         raise FednasError(err.message, hint=hint, exit_code=err.exit_code) from err

@@ -63,7 +63,7 @@ def _of_the_engines(results: Results) -> Iterator[str]:
 def _of_onnxruntime(results: Results) -> Iterator[str]:
     wanted = {"provider": CPU_PROVIDER, "threads": str(results.job.threads), "optimisation": "all"}
     yield from _settings_other_than(results, wanted)
-    if not results.before.numpy_version:
+    if not all(sitting.before.numpy_version for sitting in results.sittings):
         yield "name no numpy, without which onnxruntime does not run"
 
 

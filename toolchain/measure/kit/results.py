@@ -1,12 +1,13 @@
 """What a kit brings home, read as what anybody may have edited."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from fednas.common import FednasError
-from fednas.latency_tables import Energy, Machine
+from fednas.latency_tables import Energy, Machine, machine_differences
 from fednas.toolchain.measure.conditions import Conditions
 from fednas.toolchain.measure.counters import Usage
 from fednas.toolchain.measure.job import Collected, MeasuringJob
@@ -17,11 +18,13 @@ from fednas.toolchain.measure.kit.evidence import RUNTIMES, check_evidence
 from fednas.toolchain.measure.kit.results_file import (
     LARGEST,
     SCHEMA,
+    BoardSitting,
     BoardState,
     MeasuredEnergy,
     Results,
 )
 from fednas.toolchain.measure.plan import PLANS
+from fednas.toolchain.measure.sittings import Sitting, all_conditions
 
 LARGEST_RESULTS = 256 * 2**20
 """Bytes, packed or unpacked."""
@@ -47,7 +50,7 @@ def read_results(path: Path, *, job: MeasuringJob | None = None, kit: KitDocumen
         _refuse(what, f"belong to kit {results.kit[:12]}, not to {kit.kit[:12]}", "name the kit that was measured")
     if job is not None and replace(job, seconds=results.job.seconds) != results.job.job():
         _refuse(what, "belong to another job: another space, plan, runtime, batch or threads", "measure again")
-    return _collected(results)
+    return _collected(results, what)
 
 
 def results_from_json(content: bytes, path: Path) -> Results:
@@ -117,18 +120,47 @@ def _check_counts(counts: dict[tuple[int, int], int], candidates: int, least: in
         _refuse(what, f"hold only {fewest} readings of a candidate, of at least {least}")
 
 
-def _collected(results: Results) -> Collected:
+def _collected(results: Results, what: str) -> Collected:
     job = replace(results.job.job(), runtime=RUNTIMES[results.runtime], seconds=results.seconds)
+    sittings = [_sitting(number, each, results) for number, each in enumerate(results.sittings, start=1)]
+    first, last = results.sittings[0], results.sittings[-1]
+    _require_one_state(sittings, what)
+    after = last.after or last.before
     return Collected(
         job=job,
         readings=results.readings,
         runtime_version=_version(results),
         date=results.date,
-        before=_machine(results.before, results.settings.get("gpu")),
-        after=_machine(results.after, results.settings.get("gpu")),
-        load_before=results.before.load,
-        load_after=results.after.load,
-        conditions=_conditions(results),
+        before=sittings[0].before,
+        after=_machine(after, results.settings.get("gpu")),
+        load_before=first.before.load,
+        load_after=after.load,
+        conditions=_conditions(results, all_conditions(sittings)),
+        sittings=sittings,
+    )
+
+
+def _require_one_state(sittings: Sequence[Sitting], what: str) -> None:
+    """The script does not go on after such a change; readings from before and after it do not count together."""
+    for sitting in sittings:
+        for found in machine_differences(sittings[0].before, sitting.before)[:1]:
+            change = f"{found.what} was {found.first}, then {found.second} (sitting {sitting.number})"
+            _refuse(what, f"mix sittings of different boards or settings: {change}", "measure again")
+
+
+def _sitting(number: int, found: BoardSitting, results: Results) -> Sitting:
+    gpu, version, around = results.settings.get("gpu"), _version(results), found.around
+    usage = Usage(others_cores=around.others_cores, stolen=around.stolen, throttled=around.throttled)
+    return Sitting(
+        number=number,
+        began=found.began,
+        runtime_version=version,
+        before=_machine(found.before, gpu),
+        load_before=found.before.load,
+        conditions=Conditions(load_s=around.load_s, timer_share=around.timer_share, usage=usage),
+        runtime_version_after=None if found.after is None else version,
+        after=None if found.after is None else _machine(found.after, gpu),
+        load_after=None if found.after is None else found.after.load,
     )
 
 
@@ -138,16 +170,14 @@ def _version(results: Results) -> str:
     return results.runtime_version + ("" if graphs == "on" else f" (CUDA graph {graphs})")
 
 
-def _conditions(results: Results) -> Conditions:
-    around, moments = results.around, results.moments
+def _conditions(results: Results, all_sittings: Conditions) -> Conditions:
+    moments = results.moments
     clocks = [moment.current_mhz for moment in moments if moment.current_mhz is not None]
     temperatures = [moment.temperature_c for moment in moments if moment.temperature_c is not None]
     temperatures += [degrees for row in results.power for degrees in row.zones_c.values()]
-    return Conditions(
-        load_s=around.load_s,
-        timer_share=around.timer_share,
+    return replace(
+        all_sittings,
         stops=sum(event.what == "suspended" for event in results.events),
-        usage=Usage(others_cores=around.others_cores, stolen=around.stolen, throttled=around.throttled),
         clock_low_mhz=min(clocks, default=None),
         clock_high_mhz=max(clocks, default=None),
         hottest_c=max(temperatures, default=None),

@@ -17,6 +17,7 @@ LARGEST = 1e9
 NonNegative = Annotated[float, Meta(ge=0, le=LARGEST)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=LARGEST)]
+MOST_SITTINGS = 10_000
 Celsius = Annotated[float, Meta(ge=-100, le=300)]
 
 
@@ -69,7 +70,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Around(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What went on around the readings of the last sitting; None where the board does not say."""
+    """What went on around the readings of a sitting; None where the board does not say."""
 
     load_s: NonNegative
     """Loading or building the models."""
@@ -80,6 +81,17 @@ class Around(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stolen: Share | None
     throttled: Share | None
     """Of the time, during which a control group's quota held the script back."""
+
+
+class BoardSitting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One uninterrupted stretch of a run."""
+
+    began: Text
+    before: BoardState
+    around: Around
+    """Of one that was killed, until some seconds before."""
+    after: BoardState | None
+    """None: it was killed."""
 
 
 class MeasuredEnergy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,12 +151,9 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     seconds: Positive
     """Asked on the board; the job's unless `--seconds` was given there."""
     least_rounds: AtLeastOne
-    sittings: AtLeastOne
+    sittings: Annotated[tuple[BoardSitting, ...], Meta(min_length=1, max_length=MOST_SITTINGS)]
     started: Text
     date: UtcTime
-    before: BoardState
-    after: BoardState
-    around: Around
     energy: MeasuredEnergy | None
     moments: tuple[Moment, ...]
     events: tuple[Event, ...]

@@ -19,6 +19,7 @@ from fednas.toolchain.measure.ssh.board import DEFAULT_PYTHON, Board, Status
 from fednas.toolchain.measure.ssh.insist import Insistent, Patience
 from fednas.toolchain.measure.ssh.link import Link, LinkError, refusal
 from fednas.toolchain.measure.ssh.state import BoardState, StateFile, check_belongs, digest_of
+from fednas.toolchain.measure.unfit import sitting_remarks
 
 RESTARTS = 3
 """Of a kit that was killed without a further reading."""
@@ -63,7 +64,7 @@ def collect_over_ssh(
         kit: gives the folder of the written kit, when it is needed; unless given, one is written and removed.
         say: is told in a sentence what happens.
         judge: is given the readings while they are on the board still, and raises `FednasError` with exit code 5
-            where they are not fit: they stay there then, and ``resume`` takes more.
+            where they are not fit: if more may help they stay there then, and ``resume`` takes more.
         stop: when set from another thread, ends this as Ctrl-C does.
 
     Whatever happens, the folder on the board is removed, unless it holds readings that a resumed run can use:
@@ -81,6 +82,7 @@ def collect_over_ssh(
             run.wait()
             run.fetch(results)
             collected = read_results(results, job=job)
+            run.look_at(collected)
             judge(collected)
         except BaseException as err:
             run.note_unfit(err)
@@ -111,7 +113,7 @@ class _Run:
         self._say = say
         self._patience = patience
         self._insist = Insistent(link, patience, say)
-        self._fetched = False
+        self._fetched = self._more_may_help = False
 
     @property
     def _state(self) -> BoardState:
@@ -188,14 +190,18 @@ class _Run:
             self._insist(lambda: self._board.fetch_results(self._state.folder, scratch))
         self._fetched = True
 
+    def look_at(self, collected: Collected) -> None:
+        """See whether more readings may make these fit: for what was wrong around them, none make good."""
+        self._more_may_help = not any(sitting_remarks(collected))
+
     def note_unfit(self, err: BaseException) -> None:
-        """Remember readings that came home and were found unfit."""
-        if self._fetched and _is_unfit(err):
+        """Remember readings that came home and were found unfit, where more may help."""
+        if self._fetched and self._more_may_help and _is_unfit(err):
             self._file.keep(msgspec.structs.replace(self._state, phase="unfit"))
 
     def wants_more(self, err: BaseException) -> bool:
         """Whether a resumed run can use what is on the board: what came home and is not believed, it cannot."""
-        return not self._fetched or not isinstance(err, FednasError) or _is_unfit(err)
+        return not self._fetched or not isinstance(err, FednasError) or (self._more_may_help and _is_unfit(err))
 
     def tidy(self, *, keep_readings: bool) -> None:
         """Remove the folder on the board, or say where it stays and how to remove it; never raises `FednasError`."""

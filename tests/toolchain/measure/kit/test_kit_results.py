@@ -1,5 +1,6 @@
 """What a kit brings home is read as a stranger's file."""
 
+import copy
 import gzip
 import json
 import zlib
@@ -19,6 +20,7 @@ from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.kit import read_kit, read_results
 from fednas.toolchain.measure.kit.board.folder import board_digest
 from fednas.toolchain.measure.kit.document import digest_of
+from fednas.toolchain.measure.unfit import sitting_remarks
 
 
 @pytest.fixture(scope="module")
@@ -127,15 +129,15 @@ def drop_candidate(number: int) -> Change:
             "key job.device must be a name of .*, such as jetson-orin-nano",
         ),
         (
-            set_key("before", "cpu_model", to="\x1b[2Jowned"),
-            "key before.cpu_model must be text without control characters",
+            set_key("sittings", 0, "before", "cpu_model", to="\x1b[2Jowned"),
+            r"Expected str matching regex .*sittings\[0\].before.cpu_model",
         ),
-        (set_key("before", "cpu_model", to="x" * 10_000), "Expected str of length <= 300"),
-        (set_key("before", "cores", to=0), r"Expected int >= 1 \(key before.cores\)"),
-        (set_key("before", "temperature_c", to=1e6), "Expected float <= 300"),
+        (set_key("sittings", 0, "before", "cpu_model", to="x" * 10_000), "Expected str of length <= 300"),
+        (set_key("sittings", 0, "before", "cores", to=0), r"Expected int >= 1 \(key sittings.*before.cores\)"),
+        (set_key("sittings", 0, "before", "temperature_c", to=1e6), "Expected float <= 300"),
         (set_key("date", to="yesterday"), "key date must be a date and time in UTC, such as 2026-01-02T03:04:05"),
         (set_key("extra", to=1), "unknown key 'extra'"),
-        (set_key("before", "rm", to="-rf"), r"unknown key 'rm'.*at before"),
+        (set_key("sittings", 0, "before", "rm", to="-rf"), r"unknown key 'rm'.*before"),
         (set_key("job", "models", 0, "file", to="/etc/passwd"), "unknown key 'file'"),
         (lambda d: d.pop("date"), "missing key date"),
         (set_key("kit", to="0" * 64), "mix two kits: the job in them is not that of the kit that they name"),
@@ -176,9 +178,55 @@ def test_an_edited_job_is_refused_though_its_digest_is_right(
         read_results(path)
 
 
+def again(**changes: Any) -> Change:
+    """A second sitting, with the board's state before it changed."""
+
+    def change(document: Document) -> None:
+        second = copy.deepcopy(document["sittings"][0])
+        second["before"].update(changes)
+        document["sittings"].append(second)
+
+    return change
+
+
+def test_every_sitting_is_judged(measured: bytes, tmp_path: Path) -> None:
+    """A quiet sitting that follows does not make good for readings that were taken in a crowd."""
+    path = tmp_path / "results.json"
+
+    def crowded(document: Document) -> None:
+        again()(document)
+        for sitting, cores in zip(document["sittings"], (99.0, 0.0), strict=True):
+            sitting["around"]["others_cores"] = cores
+        document["sittings"][0]["after"] = None
+
+    path.write_bytes(changed(measured, crowded))
+    collected = read_results(path)
+    assert [sitting.number for sitting in collected.sittings] == [1, 2]
+    assert collected.conditions.usage.others_cores == 99.0
+    (remark,) = (remark for remark in sitting_remarks(collected) if "other programs" in remark)
+    assert remark.startswith("in sitting 1, other programs kept 99.0 of its")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"power_mode": "15W"}, "power mode was not readable, then 15W"),
+        ({"governor": "powersave"}, "governor was .*, then powersave"),
+        ({"cpu_model": "another"}, "cpu model was .*, then another"),
+    ],
+)
+def test_sittings_on_different_states_of_a_board_are_no_one_run(
+    changes: dict[str, str], message: str, measured: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(changed(measured, again(**changes)))
+    with pytest.raises(FednasError, match=rf"mix sittings of different boards or settings: {message} \(sitting 2\)"):
+        read_results(path)
+
+
 def test_two_terabytes_of_memory_are_believed(measured: bytes, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    path.write_bytes(changed(measured, set_key("before", "memory_bytes", to=2 * 2**40)))
+    path.write_bytes(changed(measured, set_key("sittings", 0, "before", "memory_bytes", to=2 * 2**40)))
     assert read_results(path).before.memory_bytes == 2 * 2**40
 
 

@@ -171,7 +171,8 @@ def test_every_format_comes_home_and_every_python_takes_it(
     assert document["power"]
     assert document["power"][0]["source"] == "tegrastats"
     assert document["power"][0]["rails_w"] == line.rails_w
-    assert (document["before"]["power_w"], document["before"]["power_source"]) == total
+    state = document["sittings"][0]["before"]
+    assert (state["power_w"], state["power_source"]) == total
     collected = read_results(hurried / "results.json", kit=read_kit(hurried))
     assert collected.conditions.energy is not None
     assert " ".join((collected.conditions.energy.source, collected.conditions.energy.rail)) == total.source

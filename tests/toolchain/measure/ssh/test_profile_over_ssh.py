@@ -73,6 +73,8 @@ def test_an_unfit_board_ends_with_5_and_its_results_are_kept(
     board: Any, words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fednas.toolchain.measure.unfit.UNFIT_DRIFT", 0.0)
+    for place in ("unfit", "ssh.collect"):  # this machine may be busy
+        monkeypatch.setattr(f"fednas.toolchain.measure.{place}.sitting_remarks", lambda _: iter(()))
     out = tmp_path / "table.json"
     code, printed, said = run(*words[:-1], "--over", "ssh://board", "--out", out)
     assert (code, printed) == (ExitCode.CANNOT_TELL, "")
@@ -89,6 +91,21 @@ def test_an_unfit_board_ends_with_5_and_its_results_are_kept(
     assert load_table(out).session.readings > first.session.readings
     assert board.folders == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["space.json", "table.json", "table.readings.jsonl"]
+
+
+def test_a_board_that_was_busy_is_measured_anew(
+    board: Any, words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More readings do not make good for those that were taken in a crowd, so they do not stay there."""
+    for place in ("unfit", "ssh.collect"):
+        monkeypatch.setattr(f"fednas.toolchain.measure.{place}.sitting_remarks", lambda _: iter(["it was busy"]))
+    code, _, said = run(*words[:-1], "--over", "ssh://board", "--out", tmp_path / "table.json")
+    assert code == ExitCode.CANNOT_TELL
+    assert "it was busy" in said
+    assert "start again without --resume: what is read stays as it is; `fednas-export profile import" in said
+    assert "go on" not in said
+    assert board.folders == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["space.json", "table.results.json"]
 
 
 def test_a_table_that_another_run_is_writing_is_left_to_it(board: Any, words: list[object], tmp_path: Path) -> None:

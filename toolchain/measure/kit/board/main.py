@@ -100,34 +100,33 @@ def _run(options: argparse.Namespace, folder: str) -> int:
         reader = BoardReader(tegrastats)
         before = reader.state(runtime.numpy_version)
         with Partial(folder, _identity(job, runtime, before), before) as partial:
-            return _measure(job, runtime, partial, reader, tegrastats, options.seconds or job.seconds)
-
-
-def _measure(
-    job: BoardJob, runtime: Any, partial: Partial, reader: BoardReader, tegrastats: Tegrastats, seconds: float
-) -> int:
-    if partial.readings:
-        _say("going on: %d readings are there already" % len(partial.readings))
-    measuring = Measuring(job, runtime, partial, reader, seconds, _say, tegrastats)
-    if partial.readings and not all(map(measuring.finished, measuring.groups())):
-        partial.add_event("resumed", 0.0)
-    if not measuring.run() and os.path.exists(os.path.join(job.folder, RESULTS_NAME)):
-        _say("%s is there already; `--seconds` with more seconds goes on" % RESULTS_NAME)
-        return EXIT_DONE
-    if tegrastats.complaint:
-        partial.add_event(tegrastats.complaint, 0.0)
-    document = _results(job, runtime, partial, reader.state(runtime.numpy_version))
-    # Measuring energy has one of its own, that looks more often.
-    tegrastats.close()
-    document.update(
-        seconds=seconds, least_rounds=measuring.least_rounds, around=measuring.around(), energy=measuring.energy()
-    )
-    _say("done: %d readings in %s" % (len(partial.readings), write_results(job.folder, document)))
-    _remark(partial)
+            if partial.readings:
+                _say("going on: %d readings are there already" % len(partial.readings))
+            seconds = options.seconds or job.seconds
+            measuring = Measuring(job, runtime, partial, reader, seconds, _say, tegrastats)
+            if not all(map(measuring.finished, measuring.groups())):
+                measuring.begin(before)
+                measuring.run()
+                measuring.end(reader.state(runtime.numpy_version))
+            elif os.path.exists(os.path.join(folder, RESULTS_NAME)):
+                _say("%s is there already; `--seconds` with more seconds goes on" % RESULTS_NAME)
+                return EXIT_DONE
+            if tegrastats.complaint:
+                partial.add_event(tegrastats.complaint, 0.0)
+            # Measuring energy has one of its own, that looks more often.
+            tegrastats.close()
+            _finish(job, runtime, partial, measuring, seconds)
     return EXIT_DONE
 
 
-def _results(job: BoardJob, runtime: Any, partial: Partial, after: Dict[str, Any]) -> Dict[str, Any]:
+def _finish(job: BoardJob, runtime: Any, partial: Partial, measuring: Measuring, seconds: float) -> None:
+    document = _results(job, runtime, partial)
+    document.update(seconds=seconds, least_rounds=measuring.least_rounds, energy=measuring.energy())
+    _say("done: %d readings in %s" % (len(partial.readings), write_results(job.folder, document)))
+    _remark(partial)
+
+
+def _results(job: BoardJob, runtime: Any, partial: Partial) -> Dict[str, Any]:
     return {
         "schema": RESULTS_SCHEMA,
         "kit": job.kit,
@@ -136,11 +135,9 @@ def _results(job: BoardJob, runtime: Any, partial: Partial, after: Dict[str, Any
         "runtime_version": runtime.version,
         "settings": runtime.settings,
         "engines": _engines(job, runtime),
-        "sittings": 1 + sum(event["what"] == "resumed" for event in partial.events),
         "started": partial.header["started"],
         "date": utc_now(),
-        "before": partial.header["before"],
-        "after": after,
+        "sittings": partial.sittings,
         "moments": partial.moments,
         "events": partial.events,
         "power": partial.power,
@@ -197,6 +194,8 @@ def _identity(job: BoardJob, runtime: Any, state: Dict[str, Any]) -> Dict[str, s
         "runtime": "%s %s" % (runtime.name, runtime.version),
         "machine": "%s %s" % (state["cpu_model"], state["architecture"]),
         "usable cores": " ".join(map(str, state["affinity"])),
+        "power mode": str(state["power_mode"]),
+        "governor": str(state["governor"]),
     }
 
 

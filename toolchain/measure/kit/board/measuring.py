@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from fednas.toolchain.measure.kit.board.energy import BUSY_MS, energy_of
 from fednas.toolchain.measure.kit.board.folder import BoardJob, UnfitBoard, groups_on_board
-from fednas.toolchain.measure.kit.board.partial import BoardReading, Partial
+from fednas.toolchain.measure.kit.board.partial import BoardReading, Partial, utc_now
 from fednas.toolchain.measure.kit.board.state import BoardReader, interruptions, slept_s
 from fednas.toolchain.measure.kit.board.tegrastats import Tegrastats, tegra_row
 from fednas.toolchain.measure.kit.board.usage import clock_uncertainty_ms, count_now, used_between
@@ -72,6 +72,17 @@ class Measuring:
         self._before = count_now()
         self._load_s = 0.0
         self._shortest_ms: Optional[float] = None
+        self._sitting = len(partial.sittings)
+
+    def begin(self, state: Dict[str, Any]) -> None:
+        """Note down that a sitting begins, with the board in this state."""
+        around: Dict[str, Optional[float]] = dict.fromkeys(("timer_share", "others_cores", "stolen", "throttled"))
+        around["load_s"] = 0.0
+        self._partial.add_sitting(self._sitting, {"began": utc_now(), "before": state, "around": around, "after": None})
+
+    def end(self, state: Dict[str, Any]) -> None:
+        """Note down how the sitting went, and the board as it is now."""
+        self._partial.add_sitting(self._sitting, {"around": self.around(), "after": state})
 
     def run(self) -> bool:
         """Measure until every group has its seconds and rounds; whether anything was left to do."""
@@ -104,7 +115,7 @@ class Measuring:
             model.close()
 
     def around(self) -> Dict[str, Optional[float]]:
-        """What went on around the readings of this sitting; None where the board does not say."""
+        """What went on around the readings of this sitting so far; None where the board does not say."""
         found: Dict[str, Optional[float]] = {"load_s": round(self._load_s, 3), "timer_share": None}
         if self._shortest_ms and self._runtime.name == "onnxruntime":
             found["timer_share"] = round(min(1.0, self._uncertain_ms / self._shortest_ms), 6)
@@ -206,6 +217,8 @@ class Measuring:
         if now >= self._moment_due:
             self._partial.add_moment(self._reader.moment(group.number, spent_s))
             self._look_at_wall_clock()
+            # A sitting that is killed has said until then what went on around it.
+            self._partial.add_sitting(self._sitting, {"around": self.around()})
             self._moment_due = time.perf_counter() + max(MOMENTS_EVERY_S, self._seconds / 500)
         if last or now >= self._saying_due:
             self._tell(group, rounds, spent_s, total)

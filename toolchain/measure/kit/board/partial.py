@@ -49,6 +49,7 @@ class Partial:
         self.moments: List[Dict[str, Any]] = []
         self.events: List[Dict[str, Any]] = []
         self.power: List[Dict[str, Any]] = []
+        self.sittings: List[Dict[str, Any]] = []
         self._synced = time.perf_counter()
         self._stream = _open_alone(self.path)
         try:
@@ -81,6 +82,11 @@ class Partial:
         """Keep what a program that watches the board said."""
         self._append({"power": row})
         self.power.append(row)
+
+    def add_sitting(self, number: int, known: Dict[str, Any]) -> None:
+        """Keep what is now known of a sitting, on top of what was known of it."""
+        self._append({"sitting": [number, known]})
+        self._put_sitting(number, known)
 
     def add_event(self, what: str, seconds: float) -> None:
         """Keep something that happened to the run."""
@@ -135,8 +141,15 @@ class Partial:
             self.moments.append(line["moment"])
         elif "power" in line:
             self.power.append(line["power"])
+        elif "sitting" in line:
+            self._put_sitting(*line["sitting"])
         else:
             self.events.append(line["event"])
+
+    def _put_sitting(self, number: int, known: Dict[str, Any]) -> None:
+        if number == len(self.sittings):
+            self.sittings.append({})
+        self.sittings[number].update(known)
 
 
 def write_results(folder: str, document: Dict[str, Any]) -> str:
