@@ -202,9 +202,10 @@ def _identity(job: BoardJob, runtime: Any, state: Dict[str, Any]) -> Dict[str, s
 def _remark(partial: Partial) -> None:
     ratio = halves_ratio(partial.readings)
     if ratio is not None and max(ratio, 1 / ratio) > TOLD_HALVES_RATIO:
-        _say("note: the second half of the readings took %.2f times as long as the first: heat, or other work?" % ratio)
+        cause = "heat, or other work" if ratio > 1 else "other work, or clocks that rose"
+        _say("note: the second half of the readings took %.2f times as long as the first: %s?" % (ratio, cause))
         if max(ratio, 1 / ratio) > UNFIT_HALVES_RATIO:
-            _say("      above %.2f no table is made of them unless asked for: measure again" % UNFIT_HALVES_RATIO)
+            _say("      beyond %.2f no table is made of them unless asked for: measure again" % UNFIT_HALVES_RATIO)
     slept_s = sum(event["seconds"] for event in partial.events if event["what"] == "suspended")
     if slept_s:
         _say("note: the machine slept for %.0f s meanwhile; those readings were taken again" % slept_s)
