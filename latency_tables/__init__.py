@@ -8,6 +8,7 @@ from fednas.latency_tables.block_model import (
     network_features,
 )
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
+from fednas.latency_tables.crowding import chosen_crowding, crowded_ms, crowdings_for, uncrowded_ms
 from fednas.latency_tables.diff import EntryChange, TableDiff, diff
 from fednas.latency_tables.estimate import EstimatedLatencyModel, estimate_for
 from fednas.latency_tables.finding import Finding
@@ -19,6 +20,7 @@ from fednas.latency_tables.measured import (
     border_numbers,
     contribution_ms,
     load_latency_model,
+    network_ms,
 )
 from fednas.latency_tables.model import (
     AdditiveTerms,
@@ -80,8 +82,11 @@ __all__ = [
     "TableEntry",
     "block_features",
     "border_numbers",
+    "chosen_crowding",
     "conformal_factor",
     "contribution_ms",
+    "crowded_ms",
+    "crowdings_for",
     "diff",
     "estimate_for",
     "fit_additive",
@@ -92,6 +97,7 @@ __all__ = [
     "load_table",
     "machine_differences",
     "network_features",
+    "network_ms",
     "readings_needed",
     "readings_path",
     "require_fit",
@@ -99,4 +105,5 @@ __all__ = [
     "save_table",
     "table_differences",
     "table_from_json",
+    "uncrowded_ms",
 ]

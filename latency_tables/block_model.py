@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
+from fednas.latency_tables.crowding import chosen_crowding, crowded_ms, crowdings_for, uncrowded_ms
 from fednas.latency_tables.fitting import AdditiveFit, fit_additive
 from fednas.latency_tables.measured import border_numbers
 from fednas.latency_tables.table import Calibration, TableEntry
@@ -62,6 +63,8 @@ class BlockModel:
     """Were blocks alone among the readings? If not, a block alone counts as one in a network."""
     block_noise: float
     """Relative deviation of single blocks from the model; that of networks where no block was read."""
+    crowding_per_ms: float = 0.0
+    """What networks cost beyond their sum (`crowded_ms`)."""
 
     @property
     def coefficients(self) -> Mapping[str, float]:
@@ -77,6 +80,7 @@ class BlockModel:
             overhead_ms=alone * found["constant_ms"],
             reorder_ms_per_number=alone * found["ms_per_number_reordered"],
             cold_ms_per_weight=alone * found["ms_per_weight_fetched"],
+            crowding_per_ms=self.crowding_per_ms,
             networks=self.networks,
         )
 
@@ -93,7 +97,7 @@ class BlockModel:
 
     def predict_ms(self, specs: Sequence[BlockSpec]) -> float:
         """Latency of the network made of these blocks."""
-        return self.coefficients["constant_ms"] + sum(map(self.price_ms, specs))
+        return crowded_ms(self.coefficients["constant_ms"] + sum(map(self.price_ms, specs)), self.crowding_per_ms)
 
     def doubt(self, spec: BlockSpec) -> float:
         """Relative standard deviation of a price: what the readings leave open, and how blocks differ from it."""
@@ -123,6 +127,7 @@ def fit_block_model(
     networks: Sequence[tuple[Sequence[BlockSpec], float]],
     *,
     inside: Sequence[tuple[BlockSpec, float]] = (),
+    crowding_per_ms: float | None = None,
     seed: int = 0,
 ) -> BlockModel:
     """Fit prices to latencies in ms.
@@ -131,16 +136,36 @@ def fit_block_model(
         blocks: measured alone, the weights warm; may be empty.
         networks: measured whole; without them nothing ties blocks alone to what they cost in a network.
         inside: blocks as a runtime's per-layer profile of a whole network has them.
+        crowding_per_ms: of networks (`crowded_ms`); None: what predicts networks that are left out best, and none
+            where ``inside`` holds blocks that are crowded already.
         seed: of the parts that are left out in turn.
 
     Raises `FednasError` for fewer than four readings and for latencies that are no numbers above zero.
     """
+    if crowding_per_ms is not None:
+        return _fit(blocks, networks, inside, crowding_per_ms, seed)
+    latencies_ms = [ms for _, ms in networks]
+    straight = bool(inside) or not networks or not all(0 < ms < math.inf for ms in latencies_ms)
+    tried = [0.0] if straight else crowdings_for(latencies_ms)
+    found = {each: _fit(blocks, networks, inside, each, seed) for each in tried}
+    errors = {each: sum(map(abs, model.network_errors)) for each, model in found.items()}
+    return found[chosen_crowding(errors)]
+
+
+def _fit(
+    blocks: Mapping[BlockSpec, float],
+    networks: Sequence[tuple[Sequence[BlockSpec], float]],
+    inside: Sequence[tuple[BlockSpec, float]],
+    crowding_per_ms: float,
+    seed: int,
+) -> BlockModel:
     import numpy as np
 
+    sums_ms = [uncrowded_ms(ms, crowding_per_ms) for _, ms in networks]
     rows = [network_features(specs) for specs, _ in networks]
     rows += [block_features(spec) for spec in blocks] + [_inside(spec) for spec, _ in inside]
     counts = {WHOLE: len(networks), ALONE: len(blocks), INSIDE: len(inside)}
-    latency_ms = np.array([ms for _, ms in networks] + list(blocks.values()) + [ms for _, ms in inside])
+    latency_ms = np.array(sums_ms + list(blocks.values()) + [ms for _, ms in inside])
     features = np.array(rows).reshape(len(rows), -1)
     fit = fit_additive(
         (features[:, : len(BASE)], features[:, len(BASE) :]),
@@ -153,7 +178,11 @@ def fit_block_model(
     return BlockModel(
         fit=fit,
         networks=len(networks),
-        network_errors=fit.left_out[: len(networks)],
+        network_errors=tuple(
+            math.log(crowded_ms(sum_ms * math.exp(error), crowding_per_ms) / crowded_ms(sum_ms, crowding_per_ms))
+            for sum_ms, error in zip(sums_ms, fit.left_out, strict=False)
+        ),
+        crowding_per_ms=crowding_per_ms,
         knows_blocks_alone=bool(blocks),
         block_noise=fit.noise[single],
     )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from fednas.latency_tables.finding import Finding, Level
 from fednas.latency_tables.fingerprint import machine_differences
-from fednas.latency_tables.measured import contribution_ms
+from fednas.latency_tables.measured import contribution_ms, network_ms
 from fednas.latency_tables.table import LatencyTable, NetworkReading, Report
 
 POOR_MAPE = 0.10
@@ -67,7 +67,7 @@ def _edited(table: LatencyTable) -> Iterator[Finding]:
     wrong = [
         network
         for network in table.networks
-        if abs(table.calibration.intercept_ms + sum(prices[place] for place in network.blocks) - network.predicted_ms)
+        if abs(network_ms([prices[place] for place in network.blocks], table.calibration) - network.predicted_ms)
         > ROUNDING * network.predicted_ms
     ]
     if wrong:

@@ -1,11 +1,12 @@
 """A latency table as a latency model: calibrated block sums with the interval of its held-out networks."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fednas.common import FednasError, read_bytes
 from fednas.latency_tables.blocks import BlockKind, BlockSpec
+from fednas.latency_tables.crowding import crowded_ms
 from fednas.latency_tables.model import AdditiveTerms, LatencyPrediction, ModelIdentity, missing_blocks
 from fednas.latency_tables.table import Calibration, LatencyTable, table_from_json
 
@@ -32,6 +33,11 @@ def contribution_ms(spec: BlockSpec, median_ms: float, calibration: Calibration)
         + calibration.cold_ms_per_weight * spec.weights
     )
     return max(in_context, LEAST_SHARE * median_ms)
+
+
+def network_ms(contributions_ms: Iterable[float], calibration: Calibration) -> float:
+    """Latency of the network whose blocks contribute these."""
+    return crowded_ms(calibration.intercept_ms + sum(contributions_ms), calibration.crowding_per_ms)
 
 
 class MeasuredLatencyModel:
@@ -66,7 +72,8 @@ class MeasuredLatencyModel:
         """The calibrated price of every block; raises `FednasError` for blocks not in the table."""
         if lacking := self.missing(specs):
             raise missing_blocks(self.identity.name, lacking)
-        return AdditiveTerms(self.table.calibration.intercept_ms, tuple(self._prices[spec] for spec in specs))
+        known = self.table.calibration
+        return AdditiveTerms(known.intercept_ms, tuple(self._prices[s] for s in specs), known.crowding_per_ms)
 
     def predict(self, specs: Sequence[BlockSpec]) -> LatencyPrediction:
         """Latency with its interval; raises `FednasError` if the table has none."""
@@ -76,7 +83,8 @@ class MeasuredLatencyModel:
                 f"latency table {self.identity.name} holds no error of its own, so it cannot predict",
                 hint="profile the device again: calibration and held-out networks are part of it",
             )
-        latency_ms = self.additive_terms(specs).total_ms
+        terms = self.additive_terms(specs)
+        latency_ms = terms.total_ms
         modelled_ms = sum(self._prices[spec] for spec in specs if spec in self._not_measured)
         return LatencyPrediction(
             latency_ms=latency_ms,
@@ -84,7 +92,7 @@ class MeasuredLatencyModel:
             high_ms=latency_ms * interval.factor,
             coverage=interval.coverage,
             kind="measured",
-            modelled=modelled_ms / latency_ms,
+            modelled=modelled_ms / (terms.intercept_ms + sum(terms.contributions_ms)),
         )
 
 

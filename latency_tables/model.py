@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from fednas.common import FednasError
 from fednas.latency_tables.blocks import BlockSpec
+from fednas.latency_tables.crowding import crowded_ms
 
 ModelKind = Literal["measured", "estimate"]
 """``measured`` on the device itself, or an ``estimate`` from datasheet figures."""
@@ -31,16 +32,18 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class AdditiveTerms:
-    """``intercept_ms + sum(contributions_ms)`` is the predicted latency of the network."""
+    """``intercept_ms + sum(contributions_ms)``, crowded, is the predicted latency of the network."""
 
     intercept_ms: float
     contributions_ms: tuple[float, ...]
     """One for each block asked about, in that order, each above zero."""
+    crowding_per_ms: float = 0.0
+    """As `crowded_ms` has it."""
 
     @property
     def total_ms(self) -> float:
         """Latency of a network made of exactly these blocks."""
-        return self.intercept_ms + sum(self.contributions_ms)
+        return crowded_ms(self.intercept_ms + sum(self.contributions_ms), self.crowding_per_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,8 @@ class Calibration(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     overhead_ms: NonNegative = 0.0
     reorder_ms_per_number: NonNegative = 0.0
     cold_ms_per_weight: NonNegative = 0.0
+    crowding_per_ms: NonNegative = 0.0
+    """latency = sum + crowding * sum squared, where sum is the intercept and all contributions: see `crowded_ms`."""
     networks: Count = 0
     """Whole networks that it was fitted on; 0: not calibrated, the plain sum of the entries."""
 

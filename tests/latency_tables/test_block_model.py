@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fednas.common import FednasError
-from fednas.latency_tables import BlockKind, BlockSpec, Shortcut, contribution_ms, fit_block_model
+from fednas.latency_tables import BlockKind, BlockSpec, Shortcut, contribution_ms, crowded_ms, fit_block_model
 
 
 def stem(out_channels: int) -> BlockSpec:
@@ -91,6 +91,22 @@ def test_an_entry_gives_the_price_back_through_the_calibration() -> None:
             assert (entry.origin, entry.samples) == ("modelled", 0)
             assert (entry.p10_ms, entry.p90_ms) == (None, None)
             assert 0 < entry.spread == model.doubt(spec) <= 1
+
+
+def test_crowding_of_networks_is_told_apart_from_the_prices_of_blocks() -> None:
+    rng = np.random.default_rng(10)
+    networks, further = drawn(11, 40), drawn(12, 100)
+    alone = {spec: noisy(rng, alone_ms(spec)) for specs in networks[:10] for spec in specs}
+    crowding = 0.2 / np.median([network_ms(specs) for specs in networks])
+
+    def crowded(specs: tuple[BlockSpec, ...]) -> float:
+        return crowded_ms(network_ms(specs), crowding)
+
+    model = fit_block_model(alone, [(specs, noisy(rng, crowded(specs))) for specs in networks])
+    assert model.crowding_per_ms == model.calibration.crowding_per_ms > 0
+    assert np.mean([abs(model.predict_ms(specs) / crowded(specs) - 1) for specs in further]) < 0.015
+    straight = fit_block_model(alone, [(specs, noisy(rng, network_ms(specs))) for specs in networks])
+    assert straight.crowding_per_ms == 0
 
 
 def test_without_blocks_alone_the_overhead_of_a_call_stays_with_the_network() -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from fednas.latency_tables import (
     BlockSpec,
@@ -10,12 +11,24 @@ from fednas.latency_tables import (
     Interval,
     Report,
     border_numbers,
+    chosen_crowding,
     conformal_factor,
     contribution_ms,
+    crowded_ms,
+    crowdings_for,
+    network_ms,
+    uncrowded_ms,
 )
 from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.ranks import kendall_tau
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+FOLDS = 10
+"""In which networks are left out to choose the crowding."""
 COVERAGE = 0.9
 """Share of networks that a prediction's interval is made to hold."""
 
@@ -29,12 +42,44 @@ class MeasuredNetwork:
 
 
 def fit_calibration(medians_ms: Mapping[BlockSpec, float], networks: Sequence[MeasuredNetwork]) -> Calibration:
-    """Least squares of the relative error over ``networks``, no coefficient against its physical sign."""
+    """Least squares of the relative error over ``networks``, no coefficient against its physical sign.
+
+    With the crowding that predicts networks left out best, if it does so clearly better than none.
+    """
+    import numpy as np
+
+    rows = np.array([_features(network.specs, medians_ms) for network in networks])
+    measured_ms = np.array([network.latency_ms for network in networks])
+    errors = {each: _error_left_out(rows, measured_ms, each) for each in crowdings_for(measured_ms.tolist())}
+    return _fit(rows, measured_ms, chosen_crowding(errors))
+
+
+def _error_left_out(rows: "Array", measured_ms: "Array", crowding_per_ms: float) -> float:
+    """Mean relative error of networks, each predicted without those of its fold."""
+    import numpy as np
+
+    predicted = np.zeros(len(rows))
+    for fold in range(FOLDS):
+        unseen = np.arange(len(rows)) % FOLDS == fold
+        known = _fit(rows[~unseen], measured_ms[~unseen], crowding_per_ms)
+        predicted[unseen] = crowded_ms(rows[unseen] @ _coefficients(known), crowding_per_ms)
+    return float(np.mean(np.abs(predicted / measured_ms - 1)))
+
+
+def _coefficients(known: Calibration) -> "Array":
+    """What multiplies `_features`."""
+    import numpy as np
+
+    first = (known.intercept_ms, known.scale, known.overhead_ms)
+    return np.array([*first, known.reorder_ms_per_number, known.cold_ms_per_weight])
+
+
+def _fit(rows: "Array", measured_ms: "Array", crowding_per_ms: float) -> Calibration:
+    """The calibration with this crowding, to networks of these features and latencies."""
     import numpy as np
     from scipy.optimize import nnls
 
-    rows = np.array([_features(network.specs, medians_ms) for network in networks])
-    target = np.array([network.latency_ms for network in networks])
+    target = np.array([uncrowded_ms(float(latency_ms), crowding_per_ms) for latency_ms in measured_ms])
     weighted = rows / target[:, None]
     # Columns of one size: numbers at a border are thousands, weights millions, milliseconds hundredths.
     size = np.linalg.norm(weighted, axis=0)
@@ -43,21 +88,22 @@ def fit_calibration(medians_ms: Mapping[BlockSpec, float], networks: Sequence[Me
     intercept, scale, overhead, reorder, cold = (float(value) for value in solution / size)
     if scale <= 0:
         # The medians explain nothing; the plain ratio of sums is the least wrong thing that can be said.
-        return Calibration(scale=float(target.sum() / rows[:, 1].sum()), networks=len(networks))
+        scale = float(target.sum() / rows[:, 1].sum())
+        return Calibration(scale=scale, crowding_per_ms=crowding_per_ms, networks=len(rows))
     return Calibration(
         intercept_ms=intercept,
         scale=scale,
         overhead_ms=overhead,
         reorder_ms_per_number=reorder,
         cold_ms_per_weight=cold,
-        networks=len(networks),
+        crowding_per_ms=crowding_per_ms,
+        networks=len(rows),
     )
 
 
 def predicted_ms(specs: Specs, medians_ms: Mapping[BlockSpec, float], calibration: Calibration) -> float:
     """Latency of a network by the table's own rule."""
-    prices = (contribution_ms(spec, medians_ms[spec], calibration) for spec in specs)
-    return calibration.intercept_ms + sum(prices)
+    return network_ms((contribution_ms(spec, medians_ms[spec], calibration) for spec in specs), calibration)
 
 
 def log_error(network: MeasuredNetwork, medians_ms: Mapping[BlockSpec, float], calibration: Calibration) -> float:

@@ -108,7 +108,8 @@ def _two_way(row: "Array", column: "Array", level: "Array", weight: "Array") -> 
     normal = np.diag(table.sum(axis=0)) - table.T @ share
     right = np.bincount(column, weight * (level - middle[row]))
     shifts: Array = np.linalg.lstsq(normal, right, rcond=None)[0]
-    return shifts - shifts.mean()
+    centred: Array = shifts - shifts.mean()
+    return centred
 
 
 def _drift(candidate: "Array", logs: "Array") -> "Array":

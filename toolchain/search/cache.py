@@ -24,7 +24,7 @@ from fednas.toolchain.space.architecture import (
     smallest_architecture,
 )
 from fednas.toolchain.space.blocks import blocks_of
-from fednas.toolchain.space.cost import population_cost, population_totals
+from fednas.toolchain.space.cost import population_cost
 from fednas.toolchain.space.fitness import FitnessSettings, population_fitness
 from fednas.toolchain.space.population import Floats, Population
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
@@ -100,8 +100,7 @@ def make_cache(
 
 
 def _values(space: SearchSpace, axis: Quantity, archs: Sequence[Architecture]) -> Floats:
-    totals = population_totals(axis.table, Population.from_architectures(space, archs))
-    return totals.astype(np.float64) + axis.constant
+    return axis.values(Population.from_architectures(space, archs))
 
 
 def _shares(count: int) -> Iterator[float]:

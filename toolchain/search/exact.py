@@ -66,7 +66,10 @@ class ExactSearch:
         accounting: Accounting = "network",
         price: Sequence[float] | None = None,
     ) -> None:
-        """``price``: what a unit of each quantity takes off the fitness, for a weighted objective."""
+        """``price``: what a unit of each quantity takes off the fitness, for a weighted objective.
+
+        Of a crowded quantity: a unit of its sum.
+        """
         self._settings = settings
         self._quantities = list(quantities) or [macs_quantity(space, accounting)]
         self._constants = np.array([quantity.constant for quantity in self._quantities])
@@ -92,8 +95,9 @@ class ExactSearch:
         return float(upper.max()) - self._priced_constants
 
     def _own_budgets(self, budgets: Sequence[float]) -> Floats:
-        own: Floats = np.array(budgets or [np.inf], float) - self._constants
-        return own
+        if not budgets:
+            return np.array([np.inf])
+        return np.array([q.entries_at(budget) for q, budget in zip(self._quantities, budgets, strict=True)])
 
     @property
     def _priced_constants(self) -> float:
@@ -155,7 +159,8 @@ def cheapest(
     best = search.best([np.inf if k == which else limit.at_most for k, limit in enumerate(limits)])
     if best.architecture is None:
         return None
-    return -best.objective, best.architecture
+    quantity = limits[which].quantity
+    return quantity.value_at(-best.objective - quantity.constant), best.architecture
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from fednas.toolchain.search.problem import problem_of
 from fednas.toolchain.search.stairs import rising
 from fednas.toolchain.search.walk import Walk
 from fednas.toolchain.space.architecture import Architecture
-from fednas.toolchain.space.cost import population_totals
 from fednas.toolchain.space.fitness import FitnessSettings, population_fitness
 from fednas.toolchain.space.population import Population
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
@@ -50,11 +49,12 @@ def find_frontier(
     list is empty if no network is within the limits and ``high``.
     """
     least = cheapest(space, [Limit(axis, math.inf), *limits], 0, settings)
-    if least is None or (high is not None and least[0] > high):
+    # Equality passes, also after rounding.
+    if least is None or (high is not None and least[0] > high * (1 + 1e-12)):
         return []
     walk = _walk(space, settings, axis, limits, accounting)
-    start = max(least[0], low or 0.0) - axis.constant
-    end = walk.largest if high is None else min(walk.largest, high - axis.constant)
+    start = axis.entries_at(max(least[0], low or 0.0))
+    end = walk.largest if high is None else min(walk.largest, axis.entries_at(high))
     found: list[Architecture] = []
     for step in walk.from_best_at(start, max(start, end)):
         found += [architecture for _, architecture in step.networks]
@@ -83,7 +83,7 @@ def next_better(
     walk = _walk(space, settings, axis, limits, accounting, price)
     # The last bits of a sum must not pass for a better network.
     best = objective + constants + 1e-9 * max(1.0, abs(objective))
-    for step in walk.above(best, above - axis.constant, walk.largest):
+    for step in walk.above(best, axis.entries_at(above), walk.largest):
         if step.networks:
             points = _exact_points(space, settings, accounting, axis, [step.networks[0][1]])
             return points[0]
@@ -100,7 +100,7 @@ def _walk(
 ) -> Walk:
     quantities = [axis, *(limit.quantity for limit in limits)]
     problem = problem_of(space, settings, accounting, [q.table for q in quantities], price)
-    return Walk(problem, [limit.at_most - limit.quantity.constant for limit in limits])
+    return Walk(problem, [limit.quantity.entries_at(limit.at_most) for limit in limits])
 
 
 def _exact_points(
@@ -113,7 +113,7 @@ def _exact_points(
     """The points with fitness and value computed anew from the definition; rounding may merge neighbours."""
     population = Population.from_architectures(space, architectures)
     fitness = population_fitness(space, population, settings, accounting).fitness
-    values = axis.constant + population_totals(axis.table, population)
+    values = axis.values(population)
     order = np.lexsort((-fitness, values))
     kept = order[rising(fitness[order], -np.inf)]
     return [FrontierPoint(architectures[i], float(values[i]), float(fitness[i])) for i in kept]

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from fednas.common import FednasError
 from fednas.toolchain.search.exact import Best, ExactSearch
 from fednas.toolchain.search.limits import Limit
-from fednas.toolchain.space.cost import population_totals
 from fednas.toolchain.space.fitness import FitnessSettings, fitness_of, population_fitness
 from fednas.toolchain.space.population import Floats, Population
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
@@ -175,6 +174,6 @@ class _Search:
         terms = population_fitness(self._space, population, self._weights, self._accounting)
         values = np.where(terms.effectiveness > self._weights.rho0, OVER_RHO0, terms.fitness)
         for limit, price in self._limits:
-            total = limit.quantity.constant + population_totals(limit.quantity.table, population)
+            total = limit.quantity.values(population)
             values = np.where(total > limit.at_most, OVER_A_LIMIT, values - price * total)
         return values

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fednas.common import FednasError
-from fednas.latency_tables import BlockSpec
+from fednas.latency_tables import AdditiveTerms, BlockSpec, crowded_ms, uncrowded_ms
 from fednas.latency_tables.model import LatencyModel
 from fednas.toolchain.space.blocks import head_block, residual_block, stem_block
-from fednas.toolchain.space.cost import CostTable, StageCosts, macs_table, params_table
+from fednas.toolchain.space.cost import CostTable, StageCosts, macs_table, params_table, population_totals
+from fednas.toolchain.space.population import Floats, Population
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
 
 BlockPricer = Callable[[Sequence[BlockSpec]], Sequence[float]]
@@ -24,12 +25,30 @@ BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "int8": 1}
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """An additive quantity of a network: a constant plus one table entry for each part."""
+    """An additive quantity of a network: a constant plus one table entry for each part, crowded.
+
+    Crowding keeps the order of sums, so searches work on sums and only what goes in and comes out is converted.
+    """
 
     name: str
     """``macs``, ``params``, ``weight_bytes``, or ``latency_ms`` with the device, such as ``latency_ms[cpu]``."""
     table: CostTable
     constant: float = 0.0
+    crowding: float = 0.0
+    """Per unit of the quantity, as `crowded_ms` has it; 0 but for the latency of some measured tables."""
+
+    def entries_at(self, value: float) -> float:
+        """The sum of table entries at which the quantity has this value."""
+        return uncrowded_ms(value, self.crowding) - self.constant
+
+    def value_at(self, entries: float) -> float:
+        """The quantity where the table entries have this sum."""
+        return crowded_ms(self.constant + entries, self.crowding)
+
+    def values(self, population: Population) -> Floats:
+        """Of every network, (n,)."""
+        sums: Floats = self.constant + population_totals(self.table, population).astype(np.float64)
+        return crowded_ms(sums, self.crowding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +88,15 @@ def file_bytes_quantity(space: SearchSpace, precision: str) -> Quantity:
 
 def latency_quantity(space: SearchSpace, model: LatencyModel) -> Quantity:
     """Predicted latency on one device; raises `FednasError` if the model lacks a block of the space."""
-    constant = 0.0
+    asked: list[AdditiveTerms] = []
 
     def price(blocks: Sequence[BlockSpec]) -> Sequence[float]:
-        nonlocal constant
-        terms = model.additive_terms(blocks)
-        constant = terms.intercept_ms
-        return terms.contributions_ms
+        asked.append(model.additive_terms(blocks))
+        return asked[0].contributions_ms
 
     table = _block_table(space, price)
-    return Quantity(f"latency_ms[{model.identity.device}]", table, constant)
+    name = f"latency_ms[{model.identity.device}]"
+    return Quantity(name, table, asked[0].intercept_ms, asked[0].crowding_per_ms)
 
 
 def _block_table(space: SearchSpace, price: BlockPricer) -> CostTable:

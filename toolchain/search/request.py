@@ -18,9 +18,10 @@ from fednas.toolchain.search.limits import (
     params_quantity,
     weight_bytes_quantity,
 )
+from fednas.toolchain.search.weighted import find_best_weighted
 from fednas.toolchain.space.architecture import Architecture
 from fednas.toolchain.space.blocks import blocks_of
-from fednas.toolchain.space.cost import cost_of, population_totals
+from fednas.toolchain.space.cost import cost_of
 from fednas.toolchain.space.fitness import FitnessSettings, fitness_of
 from fednas.toolchain.space.population import Population
 from fednas.toolchain.space.search_space import Accounting, SearchSpace
@@ -103,7 +104,8 @@ def answer_search(
         time_limit_s: past it the answer is ``feasible``, with a true bound.
         genetic: search genetically, as published, instead of exactly.
         latency_weight: fitness that a millisecond on the one model takes off the objective.
-        explain: say of every budget that binds what the next better subnet would cost.
+        explain: say of every budget that binds what the next better subnet would cost; not where a latency is
+            weighted whose table has crowding.
 
     Raises `FednasError` if a latency is limited or weighted without a model to predict it, if a model lacks a
     block of the space, or if the search ended without a network and without a proof that there is none.
@@ -112,6 +114,8 @@ def answer_search(
     limits, price = _priced(space, limits_of(space, budgets, models, precision, accounting), models, latency_weight)
     if genetic is not None:
         best = find_genetically(space, settings, limits, genetic, accounting=accounting, price=price)
+    elif price is not None and limits[0].quantity.crowding:
+        best = find_best_weighted(space, settings, limits, latency_weight, accounting=accounting)
     else:
         best = find_best(space, settings, limits, accounting=accounting, price=price, time_limit_s=time_limit_s)
     if best.status == "infeasible":
@@ -121,7 +125,7 @@ def answer_search(
     if best.architecture is None:
         raise _nothing_found(genetic)
     steps: Sequence[NextBetter | None] = [None] * len(limits)
-    if explain and best.status == "optimal":
+    if explain and best.status == "optimal" and not (price and limits[0].quantity.crowding):
         steps = next_steps(space, settings, limits, best, accounting=accounting, price=price)
     uses = tuple(
         _use(space, limit, best.architecture, step)
@@ -222,7 +226,7 @@ def _use(space: SearchSpace, limit: Limit, architecture: Architecture, step: Nex
 
 def _value(space: SearchSpace, limit: Limit, architecture: Architecture) -> float:
     population = Population.from_architectures(space, [architecture])
-    return limit.quantity.constant + float(population_totals(limit.quantity.table, population)[0])
+    return float(limit.quantity.values(population)[0])
 
 
 def _shortfalls(space: SearchSpace, limits: Sequence[Limit], settings: FitnessSettings) -> tuple[LimitUse, ...]:
@@ -292,7 +296,8 @@ def infeasible_message(answer: SearchAnswer) -> str:
     parts = [
         f"{_asked(use)} cannot be met: the smallest reachable value"
         f"{' within the other limits' if use.clashes else ''}"
-        f" is {format_quantity(use.quantity, use.smallest_reachable)} ({exact_quantity(use.quantity, use.smallest_reachable)})"
+        f" is {format_quantity(use.quantity, use.smallest_reachable)}"
+        f" ({exact_quantity(use.quantity, use.smallest_reachable)})"
         for use in answer.limits
         if use.smallest_reachable is not None
     ]

@@ -1,10 +1,11 @@
 """What a table is, how its session went and how wrong it is, as names with a sentence each."""
 
+import statistics
 from collections import Counter
 from collections.abc import Iterator
 
 from fednas.common import format_latency_ms
-from fednas.latency_tables import LatencyTable, LayerUse, Machine, Session
+from fednas.latency_tables import LatencyTable, LayerUse, Machine, Session, uncrowded_ms
 
 Fact = tuple[str, str]
 
@@ -50,9 +51,17 @@ def _trust(table: LatencyTable) -> Iterator[Fact]:
         yield "unfit", remark
     calibration = table.calibration
     if calibration.networks:
-        yield "calibration", f"{calibration.networks} networks: blocks x {calibration.scale:.3f} - overheads"
+        crowding = f", {_crowding(table):.0%} more at the median network" if calibration.crowding_per_ms else ""
+        yield "calibration", f"{calibration.networks} networks: blocks x {calibration.scale:.3f} - overheads{crowding}"
     else:
         yield "calibration", "none: a network is the plain sum of its entries"
+
+
+def _crowding(table: LatencyTable) -> float:
+    """What crowding adds to the sum of a network of the median size, as a share of it."""
+    crowding = table.calibration.crowding_per_ms
+    sums = [uncrowded_ms(network.predicted_ms, crowding) for network in table.networks]
+    return crowding * statistics.median(sums) if sums else 0.0
 
 
 def layers_text(use: LayerUse) -> str:

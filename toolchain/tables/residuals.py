@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fednas.latency_tables import BlockKind, BlockSpec, LatencyTable, NetworkReading, contribution_ms
+from fednas.latency_tables import BlockKind, BlockSpec, LatencyTable, NetworkReading, contribution_ms, uncrowded_ms
 
 KINDS = ("stem", "identity block", "projection block", "head")
 """Residual blocks are told apart by their shortcut: a projection is another convolution, and often a stride."""
@@ -51,14 +51,17 @@ def network_errors(table: LatencyTable) -> tuple[NetworkError, ...]:
     """Of every network that the table keeps."""
     prices = [contribution_ms(entry.spec, entry.alone_ms, table.calibration) for entry in table.entries]
     kinds = [KINDS.index(kind_of(entry.spec)) for entry in table.entries]
-    return tuple(_error(network, prices, kinds) for network in table.networks)
+    return tuple(_error(network, prices, kinds, table.calibration.crowding_per_ms) for network in table.networks)
 
 
-def _error(network: NetworkReading, prices: Sequence[float], kinds: Sequence[int]) -> NetworkError:
+def _error(
+    network: NetworkReading, prices: Sequence[float], kinds: Sequence[int], crowding_per_ms: float
+) -> NetworkError:
     sums = [0.0] * len(KINDS)
+    sum_ms = uncrowded_ms(network.predicted_ms, crowding_per_ms)
     for place in network.blocks:
         sums[kinds[place]] += prices[place]
-    shares = tuple(part / network.predicted_ms for part in sums)
+    shares = tuple(part / sum_ms for part in sums)
     return NetworkError(network, network.predicted_ms / network.median_ms - 1, shares)
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -59,6 +60,21 @@ def test_the_fit_finds_what_made_the_data(plan: Plan, medians_ms: dict) -> None:
     assert fitted.scale == pytest.approx(1.1, rel=1e-3)
     for network in measured(plan.held_out, medians_ms):
         assert predicted_ms(network.specs, medians_ms, fitted) == pytest.approx(network.latency_ms, rel=1e-6)
+
+
+def test_networks_that_crowd_their_caches_are_recognised(plan: Plan, medians_ms: dict) -> None:
+    crowded = msgspec.structs.replace(TRUE, crowding_per_ms=0.3)
+    latencies = {s: predicted_ms(s, medians_ms, crowded) for s in (*plan.calibration, *plan.held_out)}
+    fitted = fit_calibration(medians_ms, [MeasuredNetwork(s, latencies[s]) for s in plan.calibration])
+    assert fitted.crowding_per_ms > 0
+    for specs in plan.held_out:
+        assert predicted_ms(specs, medians_ms, fitted) == pytest.approx(latencies[specs], rel=0.01)
+
+
+def test_noise_is_not_taken_for_crowding(plan: Plan, medians_ms: dict) -> None:
+    networks = measured(plan.calibration, medians_ms, noise=0.02)
+    share = fit_calibration(medians_ms, networks).crowding_per_ms * np.median([n.latency_ms for n in networks])
+    assert share < 0.05
 
 
 def test_no_coefficient_goes_against_its_sign(plan: Plan, medians_ms: dict) -> None:

@@ -28,7 +28,8 @@ class Everything:
         self.allowed = terms.effectiveness <= weights.rho0
 
     def total(self, quantity: Quantity) -> Floats:
-        return quantity.constant + population_totals(quantity.table, self.networks)
+        sums = quantity.constant + population_totals(quantity.table, self.networks)
+        return sums + quantity.crowding * sums**2
 
     def within(self, limits: list[Limit]) -> np.ndarray:
         kept = self.allowed.copy()
