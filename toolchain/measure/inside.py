@@ -24,6 +24,7 @@ from fednas.toolchain.measure.runtimes.base import LayerTime
 LEAST_ATTRIBUTED = 0.8
 """Of the time of all layers; where less of it belongs to single blocks, the profile is of something else."""
 FOLDS = 10
+"""With fewer, a model of networks at the edge of the space is tried without any like them."""
 
 
 @dataclass(frozen=True, slots=True)

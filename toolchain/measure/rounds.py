@@ -116,9 +116,8 @@ def measure(
     """Time all candidates until the job's seconds are used and each has `LEAST_ROUNDS` readings, or those of tails.
 
     Candidate 0 is the reference: it is loaded once and read in every round of every group; all others are loaded
-    anew in each pass. What the journal holds
-    already counts. ``watch`` is told how the machine was meanwhile, and what the reference takes of energy where a
-    meter says so. ``cache`` is that of `LoadOrder`.
+    anew in each pass. What the journal holds already counts. ``watch`` is told how the machine was meanwhile, and what
+    the reference takes of energy where a meter says so. ``cache`` is that of `LoadOrder`.
     """
     candidates = job.plan.candidates
     passes = passes_of(job)

@@ -1,6 +1,7 @@
 """Times of layers: what runtimes give, which block they belong to, and when the fit takes them."""
 
 import dataclasses
+import json
 import math
 import re
 from pathlib import Path
@@ -23,12 +24,19 @@ from fednas.toolchain.measure.journal import Journal, LayerReading
 from fednas.toolchain.measure.plan import plan_for
 from fednas.toolchain.measure.runtimes import find_runtime, runtime_names
 from fednas.toolchain.measure.runtimes.base import LayerTime, LoadOrder
+from fednas.toolchain.measure.runtimes.onnxruntime_session import _layers_of
 from fednas.toolchain.space import SearchSpace, blocks_of, largest_architecture
 from fednas.toolchain.tables.facts import layers_text
 
 __all__ = ["space"]  # a fixture
 HERE = ("onnxruntime", "openvino")
 WITH_LAYERS = (*HERE, "tensorrt", "trtexec")
+
+
+@pytest.fixture(autouse=True)
+def few_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits take time; the networks made up here have no odd ones among them."""
+    monkeypatch.setattr("fednas.toolchain.measure.inside.FOLDS", 4)
 
 
 @pytest.mark.parametrize(
@@ -119,14 +127,22 @@ def plain(space: SearchSpace) -> Collected:
     return measured(plan_for("network", space, seconds=0.1), space, noise=0.1)
 
 
+@pytest.fixture(scope="module")
+def without(plain: Collected) -> LatencyTable:
+    """The table of whole networks only."""
+    return Analysis(plain).table()
+
+
 def error(table: LatencyTable, space: SearchSpace) -> float:
     """Mean, on networks that no plan has seen."""
     model, networks = MeasuredLatencyModel(table), fresh_networks(space)
     return float(np.mean([abs(model.predict(specs).latency_ms / true_ms(specs) - 1) for specs in networks]))
 
 
-def test_good_layers_are_used_and_make_the_table_better(plain: Collected, space: SearchSpace) -> None:
-    without, table = Analysis(plain).table(), Analysis(profiled(plain)).table()
+def test_good_layers_are_used_and_make_the_table_better(
+    plain: Collected, without: LatencyTable, space: SearchSpace
+) -> None:
+    table = Analysis(profiled(plain)).table()
     assert without.layers is None
     assert table.layers is not None
     assert table.layers.used
@@ -137,13 +153,12 @@ def test_good_layers_are_used_and_make_the_table_better(plain: Collected, space:
     assert layers_text(table.layers).startswith("used: ")
 
 
-def test_layers_that_mislead_are_not_used(plain: Collected) -> None:
+def test_layers_that_mislead_are_not_used(plain: Collected, without: LatencyTable) -> None:
     table = Analysis(profiled(plain, spoilt=1.5)).table()
     assert table.layers is not None
     assert not table.layers.used
     assert table.layers.error_with > table.layers.error_without
-    same = msgspec.structs.replace(table, layers=None)
-    assert same == Analysis(plain).table()
+    assert msgspec.structs.replace(table, layers=None) == without
     assert layers_text(table.layers).startswith("not used: ")
 
 
@@ -156,11 +171,22 @@ def test_layers_that_cannot_be_attributed_are_not_used(plain: Collected) -> None
     assert re.search(r"70% of their time is of single blocks \(\d layers a network are of none\): too little, so", text)
 
 
-def test_an_empty_profile_is_not_used(plain: Collected) -> None:
+def test_an_empty_profile_is_not_used(plain: Collected, without: LatencyTable) -> None:
     empty = [LayerReading(candidate=1 + i, layers=()) for i in range(len(plain.job.plan.calibration))]
     table = Analysis(dataclasses.replace(plain, layers=empty)).table()
     assert table.layers is not None
     assert not table.layers.used
+    assert table.entries == without.entries
+
+
+def test_nodes_of_one_name_count_together(tmp_path: Path) -> None:
+    # Six runs of two nodes of one name, 2 and 4 us, and of one of 10 us; the first five runs are left out.
+    path = tmp_path / "profile.json"
+    run = [("Reorder", 2), ("block0_conv0", 10), ("Reorder", 4)]
+    events = [{"cat": "Session", "name": "model_run", "dur": 99}]
+    events += [{"cat": "Node", "name": f"{name}_kernel_time", "dur": us} for _ in range(6) for name, us in run]
+    path.write_text(json.dumps(events))
+    assert _layers_of(path, 6) == (LayerTime("Reorder", pytest.approx(0.006)), LayerTime("block0_conv0", 0.01))
 
 
 def test_held_out_networks_are_never_looked_into(plain: Collected) -> None:
@@ -182,6 +208,7 @@ def test_the_network_plan_asks_for_layers_once(
         return layers(order, 2)
 
     monkeypatch.setattr(type(runtime), "layers", lambda _self, order, runs: counted(order, runs))
+    monkeypatch.setattr("fednas.toolchain.measure.rounds.WARM_LIMIT_S", 0.05)
     options = {"plan": "network", "seconds": 0.1, "partial": tmp_path / "partial", "accept_unfit": True}
     with pytest.raises(KeyboardInterrupt):
         profile_space(tiny_space, find_profile("cpu"), **options)

@@ -105,7 +105,7 @@ class OnnxRuntimeCpu(TimingRuntime):
             feed = _feed(session, order.input_shape, order.seed)
             for _ in range(COLD_RUNS + runs):
                 _first_output(session, entering, feed)
-            return _layers_of(Path(session.end_profiling()))
+            return _layers_of(Path(session.end_profiling()), COLD_RUNS + runs)
 
 
 class OnnxRuntimeCudaModel(DeviceTimedModel):
@@ -246,14 +246,18 @@ def _first_output(session: Any, name: str, feed: "NDArray[Any]") -> "NDArray[np.
     return result
 
 
-def _layers_of(profile: Path) -> tuple[LayerTime, ...]:
-    """The nodes of a profile, in their order, each by the middle half of its runs."""
+def _layers_of(profile: Path, runs: int) -> tuple[LayerTime, ...]:
+    """The nodes of a profile, in their order, each by the middle half of its runs; nodes of one name are one layer."""
     taken: dict[str, list[float]] = defaultdict(list)
     for event in json.loads(profile.read_text("utf-8")):
         name = event.get("name", "")
         if event.get("cat") == "Node" and name.endswith(KERNEL):
             taken[name.removesuffix(KERNEL)].append(event["dur"] / 1e3)
-    return tuple(LayerTime(name, _middle(times[COLD_RUNS:])) for name, times in taken.items())
+    layers = []
+    for name, times in taken.items():
+        nodes = len(times) // runs
+        layers.append(LayerTime(name, nodes * _middle(times[nodes * COLD_RUNS :])))
+    return tuple(layers)
 
 
 def _middle(times_ms: list[float]) -> float:

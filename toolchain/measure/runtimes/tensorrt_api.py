@@ -106,9 +106,9 @@ class _ProfiledSession(EngineSession):
         for _ in range(COLD_RUNS):
             self._enqueue()
         self._cuda.synchronize(self._stream)
-        # The context does not own it.
-        profiler = Profiler()
-        self._context.profiler = profiler
+        # Kept as long as the context, which does not own it.
+        self._profiler = Profiler()
+        self._context.profiler = self._profiler
         for _ in range(runs):
             self._enqueue()
             self._cuda.synchronize(self._stream)
