@@ -29,9 +29,9 @@ CHOSEN_SHARE = 0.75
 """Of the seconds; the rest goes to the reference, which is read in every round of every group."""
 MACS_PER_MS = 30e6
 """Of a common core: before anything is measured, the best guess at how long a reading takes."""
-FEWEST_PASSES, MOST_PASSES, SECONDS_PER_PASS = 2, 5, 60.0
-"""A network loaded anew, in other company, is up to some per cent faster or slower: twice at least, and more often
-where the readings of a pass take longer than loading does."""
+FEWEST_PASSES, MOST_PASSES, SECONDS_PER_PASS = 3, 5, 60.0
+"""A network loaded anew lies elsewhere in memory, and is up to some per cent faster or slower for it: three times at
+least, and more often where the readings of a pass take longer than loading does."""
 CALLS = 2
 """For each reading: one to warm the caches, one that counts."""
 Specs = tuple[BlockSpec, ...]

@@ -19,7 +19,7 @@ from fednas.toolchain.measure.rounds import LEAST_ROUNDS, measure, usual_ms
 from fednas.toolchain.measure.runtimes import TimedModel
 from fednas.toolchain.space import SearchSpace
 
-PASSES, ROUNDS_OF_A_PASS = 2, 5
+PASSES, ROUNDS_OF_A_PASS = 3, 3
 """Of the exhaustive plan."""
 
 
