@@ -135,7 +135,8 @@ class Report(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     interval_coverage: Share
     """Share of the held-out networks inside the interval made without them."""
     repeatability_mape: NonNegative
-    """Mean difference between the medians of the even and the odd rounds of the same networks."""
+    """Mean difference between two measurements of the same networks in one session: loaded again, where the plan has
+    several passes, else between even and odd readings."""
 
 
 class NetworkReading(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
