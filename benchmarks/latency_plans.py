@@ -34,6 +34,7 @@ from scipy.stats import kendalltau
 
 from fednas.profiles import find_profile, this_machine
 from fednas.toolchain.measure.analysis import Analysis
+from fednas.toolchain.measure.drift import REFERENCE
 from fednas.toolchain.measure.graphs import input_shape, network_onnx
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.local import collect_here
@@ -128,18 +129,31 @@ def job_of(plan: Plan, seconds: float) -> MeasuringJob:
 def device_seconds(collected: Collected) -> float:
     """Time of the plan's own readings, warm-up calls included, without those of the held-out subnets.
 
-    The reference is read in every group of models; groups of held-out subnets alone would not be there without them.
+    The reference is read in every group of models, and there are as many groups as all weights ask for: its time is the
+    plan's own by the share of the weights in its groups that are the plan's.
     """
-    plan = collected.job.plan
-    first_held_out = len(plan.candidates) - len(plan.held_out)
-    own_groups = {r.group for r in collected.readings if 0 < r.candidate < first_held_out}
+    candidates, held_out = collected.job.plan.candidates, len(collected.job.plan.held_out)
+    weights = [sum(spec.weights for spec in specs) for specs in candidates]
+    groups: dict[int, set[int]] = {}
+    for reading in collected.readings:
+        groups.setdefault(reading.group, set()).add(reading.candidate)
+    own = {number: _own_share(members, weights, len(candidates) - held_out) for number, members in groups.items()}
     last: dict[int, float] = {}
     total = 0.0
     for reading in collected.readings:
-        if reading.group in own_groups and reading.candidate < first_held_out:
-            total += reading.elapsed_s - last.get(reading.group, 0.0)
+        seconds = reading.elapsed_s - last.get(reading.group, 0.0)
+        if reading.candidate == REFERENCE:
+            total += seconds * own[reading.group]
+        elif reading.candidate < len(candidates) - held_out:
+            total += seconds
         last[reading.group] = reading.elapsed_s
     return total
+
+
+def _own_share(members: set[int], weights: Sequence[int], first_held_out: int) -> float:
+    """Of the weights in a group, without the reference: those that are no held-out subnet's."""
+    others = members - {REFERENCE}
+    return sum(weights[m] for m in others if m < first_held_out) / sum(weights[m] for m in others)
 
 
 def expected_share(plan: Plan) -> float:
