@@ -5,6 +5,7 @@ latency table reads its networks in turn with others, so a file that is held aga
 too. Both states are read here, interleaved, and each is named (``benchmarks/reading_states.py`` compares them).
 """
 
+import itertools
 import math
 import random
 import statistics
@@ -21,6 +22,7 @@ from fednas.toolchain.measure.graphs import network_onnx
 from fednas.toolchain.measure.plan import Specs, plan_for
 from fednas.toolchain.measure.rounds import READING_MS, WARMING_CALLS, ReportProgress, warm_up
 from fednas.toolchain.measure.runtimes import DEFAULT_RUNTIME, TimedModel, TimingRuntime, find_runtime
+from fednas.toolchain.measure.system_files import memory_bytes
 from fednas.toolchain.space import SearchSpace
 
 State = Literal["in turn", "alone"]
@@ -32,6 +34,12 @@ NEIGHBOURS = 32
 """Candidates of a table that run between two readings in turn: as good as all of them (same benchmark)."""
 EVICTING_WEIGHTS = 8_000_000
 """No more neighbours run once their weights (four bytes each) fill the largest caches."""
+LOADS = 5
+"""A file is loaded so often, and its loads are read in turn: each lies elsewhere in memory, and is up to some per cent
+faster or slower for it. Fewer where they would take more than `MEMORY_SHARE` of the memory, twice their size each."""
+MEMORY_SHARE = 1 / 8
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Quantiles at `CONFIDENCE` of Student's distribution for the mean of so many loads."""
 BATCHES = 20
 """Stretches of time whose medians stand for independent readings: neighbouring readings are not independent."""
 CONFIDENCE = 0.95
@@ -52,7 +60,7 @@ class MeasuredLatency:
     median_ms: float
     low_ms: float
     high_ms: float
-    """``low_ms`` to ``high_ms`` holds the median with 95 % confidence for the session that was measured."""
+    """``low_ms`` to ``high_ms`` holds the median with 95 % confidence: of this session, and of the file loaded anew."""
     p10_ms: float
     p90_ms: float
     samples: int
@@ -122,22 +130,32 @@ def measure_onnx_files(
         def load(model: Path | bytes, shape: tuple[int, ...], seed: int) -> TimedModel:
             return stack.enter_context(runtime.load(model, input_shape=shape, threads=threads, seed=seed))
 
-        models = [load(path, input_shape, seed) for path in paths]
+        models = [[load(path, input_shape, seed) for _ in range(_loads_of(path, runtime))] for path in paths]
         around = _Neighbours(neighbours, load, seed)
         readers = _read_all(models, around, seconds, seed, progress)
     return [reader.found(threads, input_shape[0]) for reader in readers]
 
 
+def _loads_of(path: Path, runtime: TimingRuntime) -> int:
+    """How often the file is loaded: once where that takes long, and where there is none (what loads it says so)."""
+    if runtime.networks_only or not path.is_file():
+        return 1
+    memory = memory_bytes()
+    if memory is None:
+        return LOADS
+    return max(1, min(LOADS, int(MEMORY_SHARE * memory / (2 * path.stat().st_size + 1))))
+
+
 def _read_all(
-    models: Sequence[TimedModel],
+    models: Sequence[Sequence[TimedModel]],
     around: "_Neighbours",
     seconds: float,
     seed: int,
     progress: ReportProgress | None,
 ) -> "list[_Reader]":
-    for model in models:
+    for model in (load for loads in models for load in loads):
         warm_up(model)
-    readers = [_Reader(model, around) for model in models]
+    readers = [_Reader(loads, around) for loads in models]
     order, rng, total_s = list(readers), random.Random(seed), seconds * len(readers)  # noqa: S311
     start = time.perf_counter()
     while (spent_s := time.perf_counter() - start) < total_s or len(readers[0].alone) < 3 * BATCHES:
@@ -157,34 +175,35 @@ def neighbours_in(space: SearchSpace, seed: int = 0) -> tuple[Specs, ...]:
 
 
 class _Reader:
-    """Reads a model in turn with others, and alone."""
+    """Reads the loads of a model one after the other: in turn with other models, and alone."""
 
-    def __init__(self, model: TimedModel, neighbours: "_Neighbours") -> None:
-        self._model = model
+    def __init__(self, loads: Sequence[TimedModel], neighbours: "_Neighbours") -> None:
+        self._loads = itertools.cycle(loads)
+        self._count = len(loads)
         self._neighbours = neighbours
         self._calls: dict[State, int] = {
-            "in turn": model.repetitions(READING_MS),
-            "alone": model.repetitions(ALONE_READING_MS),
+            "in turn": loads[0].repetitions(READING_MS),
+            "alone": loads[0].repetitions(ALONE_READING_MS),
         }
         self._interrupted: dict[State, int] = {"in turn": 0, "alone": 0}
         self.in_turn: list[float] = []
         self.alone: list[float] = []
 
     def read(self) -> None:
-        """One reading in turn, if there are neighbours, then one alone."""
-        if not self._neighbours:
-            self.alone.append(self._timed("alone"))
-            return
-        self._neighbours.run()
-        # As `rounds` reads the networks of a table.
-        self._model.call(WARMING_CALLS if self._calls["in turn"] > 1 else 1)
-        self.in_turn.append(self._timed("in turn"))
-        self._model.call(ALONE_CALLS - 1)
-        self.alone.append(self._timed("alone"))
+        """One reading of the next load in turn, if there are neighbours, then one alone."""
+        model = next(self._loads)
+        if self._neighbours:
+            self._neighbours.run()
+            # As `rounds` reads the networks of a table.
+            model.call(WARMING_CALLS if self._calls["in turn"] > 1 else 1)
+            self.in_turn.append(self._timed(model, "in turn"))
+        # Another load ran since: its weights are no longer in the caches.
+        model.call(ALONE_CALLS - 1)
+        self.alone.append(self._timed(model, "alone"))
 
-    def _timed(self, state: State) -> float:
+    def _timed(self, model: TimedModel, state: State) -> float:
         before = interruptions()
-        latency_ms = self._model.call(self._calls[state])
+        latency_ms = model.call(self._calls[state])
         self._interrupted[state] += interruptions() > before
         return latency_ms
 
@@ -192,7 +211,7 @@ class _Reader:
         """What the readings say."""
         state: State = "in turn" if self._neighbours else "alone"
         readings = self.in_turn if self._neighbours else self.alone
-        low_ms, high_ms = median_interval(readings)
+        low_ms, high_ms = _joined(median_interval(readings), loads_interval(readings, self._count))
         reason = _why_unfit(readings, self._interrupted[state] / len(readings), (low_ms, high_ms))
         deciles = statistics.quantiles(readings, n=10)
         return MeasuredLatency(
@@ -250,6 +269,23 @@ def median_interval(readings: Sequence[float]) -> tuple[float, float]:
     rank = lowest_rank(BATCHES)
     middle = statistics.median(readings)
     return min(medians[rank], middle), max(medians[-1 - rank], middle)
+
+
+def loads_interval(readings: Sequence[float], loads: int) -> tuple[float, float]:
+    """95 % interval of the median of a file loaded anew, from readings that take its loads one after the other.
+
+    Student's, of the medians of the loads; the overall median alone where there is one load.
+    """
+    middle = statistics.median(readings)
+    if loads < min(STUDENT):
+        return middle, middle
+    logs = [math.log(statistics.median(readings[load::loads])) for load in range(loads)]
+    factor = math.exp(STUDENT[loads] * statistics.stdev(logs) / math.sqrt(loads))
+    return middle / factor, middle * factor
+
+
+def _joined(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], other[0]), max(one[1], other[1])
 
 
 def lowest_rank(count: int) -> int:

@@ -19,6 +19,9 @@ from fednas.toolchain.space import (
 
 CALIBRATION_NETWORKS = 20
 HELD_OUT_NETWORKS = 20
+TELLING_NETWORKS = 20
+"""Chosen ones that calibrate the exhaustive plan beside the random ones, of every size: searches pick what random
+draws hardly ever give."""
 LEAST_NETWORKS = 8
 FEWEST_CHOSEN, MOST_CHOSEN = 20, 100
 """Networks that a modelled plan measures: with fewer the model is loose, and beyond them it gains nothing."""
@@ -114,7 +117,7 @@ def _expected_s(specs: Specs) -> float:
 
 
 def exhaustive_plan(space: SearchSpace, *, seed: int = 0, seconds: float = 0.0, batch: int = 1) -> Plan:  # noqa: ARG001
-    """Every distinct block of the space, with random whole networks; raises `FednasError` for a tiny space."""
+    """Every distinct block of the space, with whole networks; raises `FednasError` for a tiny space."""
     reference = blocks_of(space, largest_architecture(space))
     fixed = (reference, blocks_of(space, smallest_architecture(space)))
     drawn = _random_networks(space, CALIBRATION_NETWORKS + HELD_OUT_NETWORKS - 1, seed, known=fixed)
@@ -123,11 +126,12 @@ def exhaustive_plan(space: SearchSpace, *, seed: int = 0, seconds: float = 0.0, 
         raise _too_few(len(networks) + 1)
     half = (len(networks) + 1) // 2
     blocks = distinct_blocks(space)
+    telling = chosen_networks(space, random.Random(seed), (reference, *networks), TELLING_NETWORKS)  # noqa: S311
     return Plan(
         name="exhaustive",
         reference=reference,
         blocks=blocks,
-        calibration=(reference, *networks[: half - 1]),
+        calibration=(reference, *networks[: half - 1], *telling),
         held_out=tuple(networks[half - 1 :]),
         priced=blocks,
     )

@@ -5,7 +5,6 @@ docs/measuring.md goes through the rules.
 """
 
 import math
-import os
 import random
 import statistics
 import time
@@ -25,6 +24,7 @@ from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.journal import Journal, Reading
 from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.runtimes import TimedModel, find_runtime
+from fednas.toolchain.measure.system_files import memory_bytes
 
 READING_MS = 0.1
 """A reading repeats its call until it takes about this long; the clock itself then stays below 0.1 % of it."""
@@ -78,12 +78,11 @@ def _most_weights() -> int:
 
     By all of its memory, not by what is free: a run that goes on must find the same groups.
     """
-    try:
-        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # no such system
+    memory = memory_bytes()
+    if memory is None:
         return GROUP_WEIGHTS
     # Four bytes each, and the runtime keeps a second copy in its own order.
-    return max(LEAST_GROUP_WEIGHTS, min(MOST_GROUP_WEIGHTS, memory_bytes // MEMORY_SHARE // 8))
+    return max(LEAST_GROUP_WEIGHTS, min(MOST_GROUP_WEIGHTS, memory // MEMORY_SHARE // 8))
 
 
 def _filled(candidates: Sequence[Specs], order: Sequence[int], most_weights: int) -> list[list[int]]:

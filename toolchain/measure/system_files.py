@@ -1,5 +1,6 @@
 """Reading the small text files in which Linux describes itself; a root other than ``/`` stands for another machine."""
 
+import os
 from pathlib import Path
 
 ROOT = Path("/")
@@ -26,3 +27,11 @@ def sum_of(paths: list[Path]) -> int | None:
     """Sum of the integers in these files; None where there is not one."""
     found = [number for path in paths if (number := number_of(path)) is not None]
     return sum(found) if found else None
+
+
+def memory_bytes() -> int | None:
+    """Of this machine, in all; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # no such call, or no such name
+        return None

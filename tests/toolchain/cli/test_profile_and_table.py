@@ -5,32 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from small_commands import SPACE, run
 
 from fednas.common import ExitCode, FednasError
-from fednas.toolchain.cli import app
 from fednas.toolchain.cli.output import WIDTH
 from fednas.toolchain.measure.runtimes import find_runtime
-
-SPACE = {
-    "num_stages": 2,
-    "max_extra_blocks_per_stage": 1,
-    "original_stem_out_channels": 8,
-    "original_stage_base_channels": [8, 16],
-    "initial_input_hw": 8,
-    "initial_input_channels": 1,
-    "stem_stride": 1,
-    "stage_downsample_factors": [1, 2],
-    "channel_divisible_by": 8,
-    "n_classes": 4,
-    "width_multiplier_choices": [1.0, 2.0],
-    "expansion_ratio_choices": [1.0, 2.0],
-}
-
-
-def run(*words: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Timing one file."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from fednas.common import FednasError
 from fednas.toolchain.measure import measure_onnx_file, neighbours_in
 from fednas.toolchain.measure.graphs import input_shape, network_onnx
-from fednas.toolchain.measure.model_file import lowest_rank, median_interval
-from fednas.toolchain.measure.runtimes import find_runtime, runtime_status
+from fednas.toolchain.measure.model_file import LOADS, loads_interval, lowest_rank, median_interval
+from fednas.toolchain.measure.runtimes import TimedModel, find_runtime, runtime_status
+from fednas.toolchain.measure.runtimes.base import LoadOrder
+from fednas.toolchain.measure.runtimes.onnxruntime_session import OnnxRuntimeCpu
 from fednas.toolchain.space import SearchSpace, blocks_of, largest_architecture
 
 
@@ -51,6 +54,31 @@ def test_a_slow_spell_widens_the_interval_but_not_the_median() -> None:
     low, high = median_interval(steady[:140] + [2.0] * 60)
     assert low == pytest.approx(1.005, abs=0.006)
     assert high == 2.0
+
+
+def test_loads_that_differ_widen_the_interval() -> None:
+    # Logs 0 and 0.1 have a standard deviation of 0.0707; over the root of 2, times 12.706: 0.635.
+    low, high = loads_interval([1.0, math.exp(0.1)] * 30, 2)
+    middle = (1 + math.exp(0.1)) / 2
+    assert (low, high) == pytest.approx((middle / math.exp(0.6353), middle * math.exp(0.6353)), rel=1e-3)
+    assert loads_interval([1.0, 1.2, 1.1], 1) == (1.1, 1.1)
+
+
+def test_a_file_is_loaded_anew_and_its_loads_are_read_alike(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[TimedModel] = []
+    load = OnnxRuntimeCpu._load
+
+    def recorded(runtime: OnnxRuntimeCpu, order: LoadOrder) -> TimedModel:
+        loaded.append(load(runtime, order))
+        return loaded[-1]
+
+    monkeypatch.setattr(OnnxRuntimeCpu, "_load", recorded)
+    measure_onnx_file(model, input_shape=(2, 1, 8, 8), seconds=0.05)
+    assert len(loaded) == LOADS
+    monkeypatch.setattr("fednas.toolchain.measure.model_file.memory_bytes", lambda: 16 * 2 * model.stat().st_size)
+    loaded.clear()
+    measure_onnx_file(model, input_shape=(2, 1, 8, 8), seconds=0.05)
+    assert len(loaded) == 1
 
 
 def test_a_file_is_read_alone_or_in_turn_with_others_and_says_which(model: Path, tiny_space: SearchSpace) -> None:

@@ -4,7 +4,13 @@ import msgspec
 import pytest
 
 from fednas.common import FednasError
-from fednas.toolchain.measure.plan import CALIBRATION_NETWORKS, HELD_OUT_NETWORKS, exhaustive_plan, plan_for
+from fednas.toolchain.measure.plan import (
+    CALIBRATION_NETWORKS,
+    HELD_OUT_NETWORKS,
+    TELLING_NETWORKS,
+    exhaustive_plan,
+    plan_for,
+)
 from fednas.toolchain.measure.rounds import groups_of
 from fednas.toolchain.space import (
     SearchSpace,
@@ -19,8 +25,8 @@ def test_an_exhaustive_plan_has_every_block_and_networks_that_are_all_different(
     plan = exhaustive_plan(tiny_space)
     assert plan.blocks == distinct_blocks(tiny_space)
     networks = [*plan.calibration, *plan.held_out]
-    assert len(set(networks)) == len(networks) == CALIBRATION_NETWORKS + HELD_OUT_NETWORKS + 1
-    assert len(plan.calibration) == CALIBRATION_NETWORKS
+    assert len(set(networks)) == len(networks) == CALIBRATION_NETWORKS + TELLING_NETWORKS + HELD_OUT_NETWORKS + 1
+    assert len(plan.calibration) == CALIBRATION_NETWORKS + TELLING_NETWORKS
     assert plan.reference == plan.calibration[0] == blocks_of(tiny_space, largest_architecture(tiny_space))
     assert blocks_of(tiny_space, smallest_architecture(tiny_space)) in plan.calibration
     assert all(set(network) <= set(plan.blocks) for network in networks)

@@ -1,6 +1,7 @@
 """What a kit brings home, read as what anybody may have edited."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,19 +77,23 @@ def _refuse(what: str, problem: str, hint: str = "copy the file from the board a
 
 
 def _check_readings(results: Results, what: str) -> None:
-    """Every candidate often enough, in its one group, with the reference; every number possible."""
+    """Every candidate often enough, in one group of each pass, with the reference; every number possible."""
     candidates = len(results.job.candidates)
+    passes = results.job.plan.passes if results.runtime == "onnxruntime" else 1
     counts: dict[tuple[int, int], int] = {}
     last: dict[int, float] = {}
     for number, reading in enumerate(results.readings, start=1):
-        if not 0 <= reading.candidate < candidates or not 0 <= reading.group < candidates:
+        if not 0 <= reading.candidate < candidates or not 0 <= reading.group < candidates * passes:
             _refuse(what, f"name a candidate or group that the job has not got (reading {number})")
         if not _possible(reading, last.get(reading.group, 0.0)):
             _refuse(what, f"hold an impossible time: {reading.latency_ms} ms (reading {number})")
         last[reading.group] = reading.elapsed_s
         place = (reading.group, reading.candidate)
         counts[place] = counts.get(place, 0) + 1
-    _check_counts(counts, candidates, results.least_rounds, what)
+    _check_counts(counts, candidates, passes, what)
+    times = Counter(reading.candidate for reading in results.readings)
+    if (fewest := min(times.values())) < results.least_rounds:
+        _refuse(what, f"hold only {fewest} readings of a candidate, of at least {results.least_rounds}")
     groups = {group for group, _ in counts}
     for number, row in enumerate(results.power, start=1):
         if row.group not in groups:
@@ -105,19 +110,18 @@ def _possible(reading: Reading, before_s: float) -> bool:
     return in_time and before_s <= reading.elapsed_s <= LARGEST
 
 
-def _check_counts(counts: dict[tuple[int, int], int], candidates: int, least: int, what: str) -> None:
+def _check_counts(counts: dict[tuple[int, int], int], candidates: int, passes: int, what: str) -> None:
     groups = sorted({group for group, _ in counts})
     if groups != list(range(len(groups))) or not groups:
         _refuse(what, "lack a group of readings")
     if any((group, 0) not in counts for group in groups):
         _refuse(what, "lack the reference network in a group")
-    seen = [candidate for group, candidate in counts if candidate != 0 or group == 0]
-    if len(seen) != len(set(seen)):
-        _refuse(what, "hold a candidate in two groups")
+    seen = Counter(candidate for _, candidate in counts)
     if missing := sorted(set(range(candidates)) - set(seen)):
         _refuse(what, f"lack {len(missing)} of {candidates} candidates, candidate {missing[0]} for one")
-    if (fewest := min(counts.values())) < least:
-        _refuse(what, f"hold only {fewest} readings of a candidate, of at least {least}")
+    if odd := [candidate for candidate in range(1, candidates) if seen[candidate] != passes]:
+        groups_of = f"{seen[odd[0]]} {'group' if seen[odd[0]] == 1 else 'groups'}"
+        _refuse(what, f"hold candidate {odd[0]} in {groups_of}, where {passes} {'is' if passes == 1 else 'are'} due")
 
 
 def _collected(results: Results, what: str) -> Collected:

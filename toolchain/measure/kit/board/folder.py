@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 from typing import Any, Dict, List, NamedTuple, Tuple
 
 from fednas.export.board.problem import BoardProblem
@@ -113,22 +114,32 @@ def sha256_of_file(path: str) -> str:
     return digest.hexdigest()
 
 
-def groups_on_board(job: BoardJob, memory_bytes: Any) -> List[List[int]]:
+def groups_on_board(job: BoardJob, memory_bytes: Any, passes: int) -> List[List[int]]:
     """Candidates that are loaded together; the reference, candidate 0, is in every group.
 
-    The models of a group take at most an eighth of the board's memory: a runtime keeps about two copies of the weights
-    while it loads.
+    Every pass has each candidate once, in other groups each time. The models of a group take at most an eighth of the
+    board's memory: a runtime keeps about two copies of the weights while it loads.
     """
     most = job.group_weights
     if memory_bytes:
         most = min(most, memory_bytes // 8 // 4)
+    groups = []
+    for number in range(passes):
+        order = list(range(1, len(job.candidates)))
+        if passes > 1:
+            random.Random("%d pass %d" % (job.seed, number)).shuffle(order)  # noqa: S311 - an order, not a secret
+        groups += _filled(job, order, most)
+    return [[0] + group for group in groups]
+
+
+def _filled(job: BoardJob, order: List[int], most_weights: int) -> List[List[int]]:
     groups: List[List[int]] = [[]]
     held = 0
-    for candidate in range(1, len(job.candidates)):
+    for candidate in order:
         weights = job.model_of(candidate).weights
-        if held + weights > most and groups[-1]:
+        if held + weights > most_weights and groups[-1]:
             groups.append([])
             held = 0
         groups[-1].append(candidate)
         held += weights
-    return [[0] + group for group in groups]
+    return groups

@@ -63,7 +63,11 @@ class Measuring:
         self._job, self._runtime, self._partial, self._reader = job, runtime, partial, reader
         self._tegrastats = tegrastats
         self._seconds, self._say = seconds, say
+        # A runtime that builds engines builds each once.
+        self._passes = int(job.document["plan"]["passes"]) if runtime.name == "onnxruntime" else 1
         self.least_rounds = int(runtime.fewest_rounds or job.least_rounds)
+        """Of all passes together."""
+        self._rounds_each = -(-self.least_rounds // self._passes)
         self._models: Dict[int, Any] = {}
         self._times: Dict[int, int] = {}
         self._moment_due = self._saying_due = self._power_due = 0.0
@@ -102,7 +106,7 @@ class Measuring:
 
     def finished(self, group: Group) -> bool:
         """Whether earlier sittings have measured it for long and often enough."""
-        return group.spent_s >= group.seconds and group.rounds >= self.least_rounds
+        return group.spent_s >= group.seconds and group.rounds >= self._rounds_each
 
     def energy(self) -> Optional[Dict[str, Any]]:
         """Of one run of the reference, where the board reports power; None for a program that starts for each visit."""
@@ -125,7 +129,7 @@ class Measuring:
     def groups(self) -> List[Group]:
         """What is measured together, with what earlier sittings have done of it."""
         # As it was at the first sitting: a kernel that keeps a little more for itself must not regroup the readings.
-        members = groups_on_board(self._job, self._partial.header["before"].get("memory_bytes"))
+        members = groups_on_board(self._job, self._partial.header["before"].get("memory_bytes"), self._passes)
         costs = [sum(self._expected_ms(candidate) for candidate in group) for group in members]
         found = []
         for number, group in enumerate(members):
@@ -165,7 +169,7 @@ class Measuring:
         rng = random.Random("%d %d %d" % (self._job.seed, group.number, group.rounds))  # noqa: S311
         start, rounds, members = time.perf_counter() - group.spent_s, group.rounds, group.members
         spent_s = group.spent_s
-        while spent_s < group.seconds or rounds < self.least_rounds:
+        while spent_s < group.seconds or rounds < self._rounds_each:
             rng.shuffle(members)
             for candidate in members:
                 self._read(group.number, candidate, start)
@@ -173,7 +177,7 @@ class Measuring:
             rounds += 1
             # As it is written, so that a later run finds this group finished.
             spent_s = self._partial.readings[-1].elapsed_s
-            last = spent_s >= group.seconds and rounds >= self.least_rounds
+            last = spent_s >= group.seconds and rounds >= self._rounds_each
             self._between(group, rounds, spent_s, total, last)
 
     def _read(self, group: int, candidate: int, start: float) -> None:
@@ -225,7 +229,7 @@ class Measuring:
             self._saying_due = now + SAY_EVERY_S
 
     def _tell(self, group: Group, rounds: int, spent_s: float, total: int) -> None:
-        expected = max(self.least_rounds, rounds, int(rounds * group.seconds / max(spent_s, 1e-9)))
+        expected = max(self._rounds_each, rounds, int(rounds * group.seconds / max(spent_s, 1e-9)))
         where = " (group %d of %d)" % (group.number + 1, total) if total > 1 else ""
         self._say("round %d of about %d, %.1f s%s" % (rounds, expected, spent_s, where))
 
