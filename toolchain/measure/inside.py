@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fednas.latency_tables import BlockModel, BlockSpec, LayerUse, fit_block_model
+from fednas.latency_tables import BlockModel, BlockSpec, LayerUse, fit_block_model, uncrowded_ms
 from fednas.toolchain.measure.calibration import MeasuredNetwork
 from fednas.toolchain.measure.fits import Fitted
 from fednas.toolchain.measure.graphs import blocks_named
@@ -39,10 +39,9 @@ class NetworkLayers:
     strangers: int
     """Layers that belong to no block, or to several."""
 
-    @property
-    def inside(self) -> list[tuple[BlockSpec, float]]:
-        """Blocks with their share of the latency that the network has when nobody profiles it."""
-        scale = self.network.latency_ms / sum(self.blocks_ms)
+    def inside(self, crowding_per_ms: float) -> list[tuple[BlockSpec, float]]:
+        """Blocks with their share of the network's sum, which makes its latency when nobody profiles it."""
+        scale = uncrowded_ms(self.network.latency_ms, crowding_per_ms) / sum(self.blocks_ms)
         return [(spec, ms * scale) for spec, ms in zip(self.network.specs, self.blocks_ms, strict=True) if ms > 0]
 
 
@@ -98,17 +97,21 @@ def _left_out(found: Sequence[NetworkLayers], *, informed: bool) -> list[float]:
 
 def _model(found: Sequence[NetworkLayers], *, informed: bool) -> BlockModel:
     networks: list[tuple[Specs, float]] = [(each.network.specs, each.network.latency_ms) for each in found]
-    return fit_block_model({}, networks, inside=_distinct(found) if informed else ())
+    plain = fit_block_model({}, networks)
+    if not informed:
+        return plain
+    crowding = plain.crowding_per_ms
+    return fit_block_model({}, networks, inside=_distinct(found, crowding), crowding_per_ms=crowding)
 
 
-def _distinct(found: Sequence[NetworkLayers]) -> list[tuple[BlockSpec, float]]:
+def _distinct(found: Sequence[NetworkLayers], crowding_per_ms: float) -> list[tuple[BlockSpec, float]]:
     """Each block once, by the median over the networks that have it.
 
     The fit takes rows for independent; what profiling does to a block it does in every network.
     """
     by_block: dict[BlockSpec, list[float]] = defaultdict(list)
     for each in found:
-        for spec, latency_ms in each.inside:
+        for spec, latency_ms in each.inside(crowding_per_ms):
             by_block[spec].append(latency_ms)
     return [(spec, statistics.median(times)) for spec, times in by_block.items()]
 

@@ -97,8 +97,8 @@ def test_blocks_share_what_the_network_takes_unprofiled(tiny_space: SearchSpace)
     found = sorted_by_block(MeasuredNetwork(specs, 0.5), layers)
     assert found.strangers == 2
     assert found.all_ms == sum(found.blocks_ms) + 3.0
-    assert sum(ms for _, ms in found.inside) == pytest.approx(0.5)
-    assert found.inside[2][1] == pytest.approx(3 * found.inside[0][1])
+    assert sum(ms for _, ms in found.inside(0.0)) == pytest.approx(0.5)
+    assert found.inside(0.0)[2][1] == pytest.approx(3 * found.inside(0.0)[0][1])
 
 
 def profiled(collected: Collected, *, slower: float = 1.6, share: float = 1.0, spoilt: float = 0.0) -> Collected:
