@@ -41,7 +41,7 @@ def _trust(table: LatencyTable) -> Iterator[Fact]:
     else:
         within = f"{report.within_5:.0%} within 5 %, {report.within_10:.0%} within 10 %, tau {report.kendall_tau:.2f}"
         yield "error", f"{report.mape:.1%} on average over {report.subnets} held-out networks; {within}"
-        yield "repeatability", f"{report.repeatability_mape:.1%} for the same networks measured again in the same session"
+        yield "repeatability", f"{report.repeatability_mape:.1%} for the same networks measured again in the session"
         held = f"holds {report.interval_coverage:.0%} of the held-out networks"
         wander = f", of which the machine's wandering speed x/{interval.machine_factor:.3f}"
         yield "interval", f"x/{interval.factor:.3f} for {interval.coverage:.0%} of networks{wander}; {held}"

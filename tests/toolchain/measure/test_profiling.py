@@ -108,7 +108,7 @@ def test_an_unknown_plan_is_named_with_the_known_ones(tiny_space: SearchSpace, c
 
 
 def test_the_table_keeps_what_its_networks_took_and_how_the_machine_drifted(table: LatencyTable) -> None:
-    assert [n.role for n in table.networks] == ["calibration"] * 20 + ["held-out"] * 21
+    assert [n.role for n in table.networks] == ["calibration"] * 40 + ["held-out"] * 21
     model = MeasuredLatencyModel(table)
     held_out = [n for n in table.networks if n.role == "held-out"]
     errors = [abs(n.predicted_ms / n.median_ms - 1) for n in held_out]

@@ -1,6 +1,7 @@
 """The rounds on a runtime that is made up: clocks that jump, machines that sleep, models below a tick of the clock."""
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,7 +157,7 @@ def test_a_group_that_cannot_be_loaded_leaves_nothing_loaded(
 def test_a_clock_that_jumps_ends_the_run_and_keeps_the_readings(
     job: MeasuringJob, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bad_ms: float
 ) -> None:
-    taken: Iterator[float] = iter([2.0] * 600 + [bad_ms] * 9)
+    taken: Iterator[float] = itertools.chain([2.0] * 600, itertools.repeat(bad_ms))
     use(monkeypatch, lambda _: next(taken))
     partial = tmp_path / "partial"
     with (

@@ -150,7 +150,7 @@ def measuring_of(folder: Path, said: list[str]) -> tuple[Measuring, Partial]:
         group_weights=25,
         candidates=(0, 1, 2),
         models=(model, model, model),
-        document={},
+        document={"plan": {"passes": 1}},
     )
     runtime = SimpleNamespace(
         name="onnxruntime", fewest_rounds=0, reading_ms=0.1, warming_calls=2, load=lambda _model: Model()
@@ -163,9 +163,12 @@ def test_a_board_of_little_memory_loads_fewer_models_at_a_time(tmp_path: Path) -
     sitting, kept = measuring_of(tmp_path, [])
     with kept:
         job = sitting._job
-    assert groups_on_board(job, None) == [[0, 1, 2]]
-    assert groups_on_board(job, 8 * 4 * 10) == [[0, 1], [0, 2]]
-    assert groups_on_board(job, 8) == [[0, 1], [0, 2]]
+    assert groups_on_board(job, None, 1) == [[0, 1, 2]]
+    assert groups_on_board(job, 8 * 4 * 10, 1) == [[0, 1], [0, 2]]
+    assert groups_on_board(job, 8, 1) == [[0, 1], [0, 2]]
+    twice = groups_on_board(job, None, 2)
+    assert [sorted(group) for group in twice] == [[0, 1, 2], [0, 1, 2]]
+    assert twice == groups_on_board(job, None, 2)
 
 
 def test_readings_of_a_suspended_machine_are_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def test_the_same_job_makes_the_same_kit(tmp_path: Path, small_job: MeasuringJob
 
 def test_the_readme_says_how(kits: dict[str, Path]) -> None:
     text = (kits["full"] / "README.md").read_text()
-    assert "63 models to be timed on the board, onnxruntime, fp32, batch 1, 1 thread, plan exhaustive" in text
+    assert "83 models to be timed on the board, onnxruntime, fp32, batch 1, 1 thread, plan exhaustive" in text
     assert "python3 measure.py" in text
     assert "fednas-export profile import results.json" in text
 
