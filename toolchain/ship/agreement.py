@@ -29,7 +29,7 @@ def doubts_about_data(source: Source, logits: "NDArray[np.float32]", *, as_train
     Args:
         source: the supernet and the images.
         logits: (n, classes) of the extracted subnet for the test images.
-        as_trained: whether the subnet should be as good as those on record: found by search, and recalibrated.
+        as_trained: whether the subnet should be good: found by search, and recalibrated.
 
     Raises:
         FednasError: images and supernet do not belong together.
@@ -37,10 +37,10 @@ def doubts_about_data(source: Source, logits: "NDArray[np.float32]", *, as_train
     if source.data is None:
         return ()
     strange = _strange_statistics(source.data)
-    poor = _poor_accuracy(source.header, source.data, logits)
-    chance = accuracy_of_logits(logits, source.data.test.labels).low <= 1 / logits.shape[1]
+    guesses = _no_better_than_chance(source.data, logits)
+    poor = _poor_accuracy(source.header, source.data, logits) or guesses
     found = tuple(sign for sign in (strange, poor) if sign)
-    if poor and (strange or (chance and as_trained)):
+    if poor and (strange or (guesses and as_trained)):
         raise FednasError(
             f"supernet and data set {source.data.name} do not belong together: {'; and '.join(found)}",
             hint="give the images as in training: pixel range, colours, order of classes (--data none checks nothing)",
@@ -75,3 +75,12 @@ def _poor_accuracy(header: SupernetHeader, data: ImageData, logits: "NDArray[np.
         f"the subnet is right on {found.share:.1%} of its test images, while the supernet's training record "
         f"({header.dataset}) says at least {least:.1%} for its subnets"
     )
+
+
+def _no_better_than_chance(data: ImageData, logits: "NDArray[np.float32]") -> str:
+    """That the subnet guesses; empty if it does not, or if the test images are too few to tell."""
+    found, chance = accuracy_of_logits(logits, data.test.labels), 1 / logits.shape[1]
+    halfway = (1 + chance) / 2
+    if found.low > chance or found.high >= halfway:
+        return ""
+    return f"the subnet is right on {found.share:.1%} of its test images, no more often than by chance ({chance:.1%})"

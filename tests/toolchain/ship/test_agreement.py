@@ -1,0 +1,46 @@
+"""Whether the images are those that the supernet was made for, where the supernet has no training record."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from fednas.common import FednasError
+from fednas.toolchain.data import ImageData, LabelledImages, Preprocessing
+from fednas.toolchain.ship.agreement import doubts_about_data
+from fednas.toolchain.ship.source import Source
+
+CLASSES = 4
+
+
+def source(images: int) -> Source:
+    """Noise of mean 0 and standard deviation 1, classes in turn, no training record."""
+    noise = np.random.default_rng(0).normal(size=(images, 1, 4, 4))
+    labelled = LabelledImages(noise, np.arange(images) % CLASSES)
+    own = Preprocessing(channels=1, height=4, width=4, value_range_max=1.0, mean=(0.0,), std=(1.0,))
+    data = ImageData("noise", tuple("abcd"), own, labelled, labelled, labelled)
+    return cast("Source", SimpleNamespace(data=data, header=SimpleNamespace(training=None)))
+
+
+def logits(images: int, right: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Of a network that is right on the first ``right`` images and wrong on all others."""
+    wrong = (np.arange(images) >= right).astype(int)
+    return np.eye(CLASSES, dtype=np.float32)[(np.arange(images) + wrong) % CLASSES]
+
+
+def test_a_subnet_that_guesses_is_refused_without_a_training_record() -> None:
+    complaint = r"right on 25.0% of its test images, no more often than by chance \(25.0%\)"
+    with pytest.raises(FednasError, match=complaint):
+        doubts_about_data(source(100), logits(100, 25))
+
+
+def test_one_that_was_not_trained_may_guess_and_it_is_said() -> None:
+    (doubt,) = doubts_about_data(source(100), logits(100, 25), as_trained=False)
+    assert doubt.startswith("Data: the subnet is right on 25.0% of its test images, no more often than by chance")
+
+
+@pytest.mark.parametrize(("images", "right"), [(100, 36), (100, 100), (2, 2), (2, 1)])
+def test_one_that_is_better_or_that_two_images_cannot_judge_is_not_doubted(images: int, right: int) -> None:
+    # Wilson's lower end: 36 of 100 is above 0.27; 1 of 2 reaches from 0.09 up to 0.91.
+    assert doubts_about_data(source(images), logits(images, right)) == ()
