@@ -48,6 +48,8 @@ def bad_image(path: Path, content: object) -> str:
         (None, "cannot read .*image.npy: No such file or directory"),
         (b"\x89PNG\r\n\x1a\n", "is no .npy file of numbers, as numpy.save writes it"),
         (b"", "is no .npy file of numbers"),
+        (b"PK\x03\x04 and no archive", "is no .npy file of numbers"),
+        (b"\x93NUMPY\x01\x00\x08\x00{'descr'", "is no .npy file of numbers"),
         (np.array([{"a": 1}]), "is no .npy file of numbers"),
         (np.full((8, 8, 1), "x"), "is no .npy file of one array of numbers"),
         (np.zeros((4, 4, 1)), r"has shape \(4, 4, 1\); the model takes \(8, 8, 1\): resize it first"),
@@ -73,6 +75,37 @@ def test_python_names_a_damaged_file_in_one_line(shipped: Path, name: str, conte
     result = run(shipped)
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
     assert result.stderr.startswith("example.py: ")
+
+
+def test_python_names_preprocessing_that_is_none_in_one_line(shipped: Path) -> None:
+    steps = json.loads((shipped / "preprocessing.json").read_text())
+    for content in ([], {}, steps | {"height": "8"}, steps | {"mean": 0.5}, steps | {"std": [1, 1]}):
+        (shipped / "preprocessing.json").write_text(json.dumps(content))
+        result = run(shipped)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert result.stderr.startswith("example.py: preprocessing.json does not hold ")
+
+
+def test_python_names_vectors_of_other_shapes_in_one_line(shipped: Path) -> None:
+    path = shipped / "test_vectors.npz"
+    vectors = dict(np.load(path))
+    inputs, logits = vectors["inputs"], vectors["logits"]
+    for wrong in ({"logits": logits[:1]}, {"logits": logits[:, :3]}, {"inputs": inputs[:0], "logits": logits[:0]}):
+        np.savez(path, **(vectors | wrong))
+        result = run(shipped)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert result.stderr.startswith("example.py: test_vectors.npz has logits of shape ")
+    with path.open("wb") as file:
+        np.save(file, logits)
+    result = run(shipped)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "test_vectors.npz does not hold arrays inputs and logits" in result.stderr
+
+
+def test_python_takes_an_image_of_two_values(shipped: Path, tmp_path: Path) -> None:
+    image = (load_digits().images[1400] > 8).astype(np.float32)[..., None]
+    result = run(shipped, bad_image(tmp_path / "image.npy", image))
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_python_takes_no_fractions_where_the_model_reads_whole_pixels(shipped: Path, tmp_path: Path) -> None:
