@@ -78,12 +78,20 @@ def converted_models(
     return tuple(made), tuple(failed)
 
 
-def require_something_made(models: Sequence[Model]) -> None:
-    """Raise `FednasError` if something failed and nothing came of any runtime, its engine or its own files."""
-    failed = [each for model in models for each in model.failed]
-    if failed and not any(model.engine or model.converted for model in models):
+def require_something_made(models: Sequence[Model], asked: Sequence[str]) -> None:
+    """Raise `FednasError` if own files of further runtimes were to be made, and none of any was.
+
+    An engine of TensorRT is another thing: the board can build it from the ONNX file that ships.
+
+    Args:
+        models: with what was made and what failed.
+        asked: runtimes that the user named.
+    """
+    failed = [each for model in models for each in model.failed if each.runtime in RUNTIME_PRECISIONS]
+    if failed and not any(model.converted for model in models):
         first = failed[0]
+        without = f", or leave out --runtime {first.runtime}" if first.runtime in asked else ""
         raise FednasError(
             f"nothing could be made for {first.runtime}, and no other runtime was asked for: {first.reason}",
-            hint="nothing was written; mend what it says, or export without this runtime",
+            hint=f"nothing was written; mend what it says{without}",
         )

@@ -170,7 +170,7 @@ def _all_proven(
         )
         proven.append(found)
     if len(job.devices) == 1:
-        require_something_made([each.model for each in proven])
+        require_something_made([each.model for each in proven], job.runtimes)
     return proven
 
 

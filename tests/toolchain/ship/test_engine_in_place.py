@@ -213,13 +213,14 @@ def test_a_board_that_builds_the_engine_makes_good_for_it(monkeypatch: pytest.Mo
         assert status_of(manifest.models, manifest.shipment.dataset, board)[0] == status
 
 
-def test_where_nothing_else_was_asked_for_the_run_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    done = ship_with_failures(monkeypatch, tmp_path / "out", "fp32", "--device", "jetson")
-    assert done.exit_code == 1
-    assert done.stderr.splitlines()[-1].startswith(
-        "fednas-export: nothing could be made for tensorrt, and no other runtime was asked for: TensorRT built"
-    )
-    assert not list(tmp_path.glob("**/*"))
+def test_a_single_device_without_any_engine_ships_the_rest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    done = ship_with_failures(monkeypatch, tmp_path, "fp32", "--device", "jetson")
+    assert done.exit_code == 4
+    manifest = read_manifest(tmp_path / "jetson")
+    assert (manifest.status, manifest.models[0].evidence.passed) == ("rejected", True)
+    assert {"model.fp32.onnx", "board_check.py"} <= {file.name for file in manifest.files}
+    board = cast("BoardRecord", SimpleNamespace(engines=[SimpleNamespace(model="model.fp32.onnx")], reasons=()))
+    assert status_of(manifest.models, manifest.shipment.dataset, board)[0] == "verified"
 
 
 def test_other_devices_are_shipped_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
