@@ -98,7 +98,9 @@ def diff(first: LatencyTable, second: LatencyTable) -> TableDiff:
     pairs = [(entry, theirs[entry.spec]) for entry in first.entries if entry.spec in theirs]
     measured = [(a, b) for a, b in pairs if a.origin == b.origin == "measured"]
     if not measured:
-        raise FednasError("the tables have no measured block in common", hint="were they made for different spaces?")
+        filled_in = "a fit filled in those that they share; compare tables of --plan exhaustive"
+        hint = filled_in if pairs else "were they made for different spaces?"
+        raise FednasError("the tables have no measured block in common", hint=hint)
     mine = {entry.spec for entry in first.entries}
     return _compared(
         measured,

@@ -61,7 +61,8 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
     samples: Count
     """Readings; 0 where nothing was measured."""
     spread: NonNegative
-    """Standard error of the median as a share of it, from the readings' median absolute deviation."""
+    """Standard error of the median as a share of it, from the readings' median absolute deviation. Of these loads:
+    loaded anew, a block is faster or slower by more."""
     origin: Origin
     smoothed_ms: Positive | None = None
     """The median drawn to the block model, as far as whole networks bore that out; None: not drawn at all."""
@@ -109,7 +110,7 @@ class Calibration(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     overhead_ms: NonNegative = 0.0
     reorder_ms_per_number: NonNegative = 0.0
     cold_ms_per_weight: NonNegative = 0.0
-    crowding_per_ms: NonNegative = 0.0
+    crowding_per_ms: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     """latency = sum + crowding * sum squared, where sum is the intercept and all contributions: see `crowded_ms`."""
     networks: Count = 0
     """Whole networks that it was fitted on; 0: not calibrated, the plain sum of the entries."""
@@ -158,7 +159,7 @@ class NetworkReading(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=
 class GpuState(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Settings and state of an NVIDIA GPU at one moment. None: not readable there."""
 
-    driver: str | None = None
+    driver: PlainText | None = None
     """Version of the driver; of a Jetson, of its Linux for Tegra."""
     persistence: bool | None = None
     """Whether the driver stays loaded while nothing uses the card."""
@@ -169,9 +170,9 @@ class GpuState(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """Highest clock that it can take; of a Jetson, that it is allowed."""
     current_mhz: Positive | None = None
     temperature_c: float | None = None
-    performance_state: str | None = None
+    performance_state: PlainText | None = None
     """From ``P0``, the fastest, on."""
-    slowed_by: tuple[str, ...] = ()
+    slowed_by: tuple[PlainText, ...] = ()
     """What lowered its clock at that moment, such as ``heat (software)``."""
 
 
@@ -256,7 +257,7 @@ class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gpu_clock_low_mhz: Positive | None = None
     gpu_clock_high_mhz: Positive | None = None
     gpu_hottest_c: float | None = None
-    gpu_slowed_by: tuple[str, ...] = ()
+    gpu_slowed_by: tuple[PlainText, ...] = ()
     """All that was seen to lower the GPU's clock."""
     slowness: tuple[Positive, ...] = ()
     """How slow the machine was over the session, in equal parts of its readings; 1 is the session's median."""
@@ -279,6 +280,8 @@ class LayerUse(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     error_without: NonNegative | None = None
     """Mean error on calibration networks outside the fit; None where too little could be attributed to try."""
     error_with: NonNegative | None = None
+    failed: PlainText = ""
+    """Why the runtime gave no profile; empty if it gave one."""
 
 
 class Energy(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):

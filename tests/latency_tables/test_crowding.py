@@ -2,11 +2,12 @@
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fednas.latency_tables import chosen_crowding, crowded_ms, crowdings_for, uncrowded_ms
+from fednas.latency_tables import Calibration, chosen_crowding, crowded_ms, crowdings_for, uncrowded_ms
 
 
 def test_the_cost_of_crowding_grows_with_the_square_of_the_sum() -> None:
@@ -37,3 +38,9 @@ def test_what_is_tried_begins_with_none_and_goes_by_the_median_network() -> None
 def test_a_plain_sum_stays_unless_crowding_is_clearly_better() -> None:
     assert chosen_crowding({0.0: 0.020, 0.1: 0.019, 0.2: 0.030}) == 0.0
     assert chosen_crowding({0.0: 0.020, 0.1: 0.015, 0.2: 0.010}) == 0.2
+
+
+@pytest.mark.parametrize("crowding", [-0.1, 1e7, math.inf])
+def test_a_calibration_takes_only_what_can_be_computed_with(crowding: float) -> None:
+    with pytest.raises((msgspec.ValidationError, ValueError)):
+        msgspec.convert({"crowding_per_ms": crowding}, Calibration)

@@ -104,6 +104,9 @@ class Analysis:
         fitted = FITS[job.plan.name](job.plan, self._blocks, networks)
         read = {each.candidate: each.layers for each in self.collected.layers}
         places = calibration_candidates(job)
+        if failed := self.collected.layers_failed:
+            use = LayerUse(networks=len(networks), attributed=0.0, strangers=0, used=False, failed=failed)
+            return fitted, use
         if not read or not read.keys() >= set(places):
             return fitted, None
         found = [sorted_by_block(each, read[place]) for each, place in zip(networks, places, strict=True)]

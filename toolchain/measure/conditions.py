@@ -63,6 +63,7 @@ class Watch:
     stops: int = 0
     doubts: dict[str, None] = field(default_factory=dict)
     energy: Energy | None = None
+    layers_failed: str = ""
     _clocks_mhz: list[float] = field(default_factory=list)
     _temperatures_c: list[float] = field(default_factory=list)
     _gpu_states: list[GpuState] = field(default_factory=list)

@@ -31,11 +31,15 @@ class MeasuringJob:
     space: SearchSpace | None = None
     """What the plan was made of, for the table to keep."""
 
-    def digest(self) -> str:
-        """Digest of what must be equal for readings to count together, beside runtime and machine."""
+    def digest(self, group_weights: int) -> str:
+        """Digest of what must be equal for readings to count together, beside runtime and machine.
+
+        ``group_weights``: how many are loaded at one time, which decides what is read together.
+        """
         parts = [
             *("+".join(spec.key for spec in specs) for specs in self.plan.candidates),
             f"{self.runtime} {self.precision} {self.threads} {self.batch} {self.seed} {self.plan.passes}",
+            f"groups of {group_weights}",
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -59,6 +63,8 @@ class Collected:
     """All that took readings, in their order; none: one sitting, of which the fields above tell."""
     layers: Sequence[LayerReading] = ()
     """The runtime's own times of the layers of calibration networks."""
+    layers_failed: str = ""
+    """Why the runtime did not give them, if it was asked and failed."""
 
     @property
     def each_sitting(self) -> Sequence[Sitting]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fednas.common import FednasError
 from fednas.toolchain.measure.candidate_file import candidate_onnx
 from fednas.toolchain.measure.graphs import input_shape
 from fednas.toolchain.measure.job import MeasuringJob
@@ -18,15 +19,17 @@ RUNS = 40
 
 def read_layers(
     job: MeasuringJob, journal: Journal, progress: ReportProgress | None = None, *, cache: Path | None = None
-) -> None:
-    """Add the layers of every calibration network that the journal does not hold yet.
+) -> str:
+    """Add the layers of every calibration network that the journal does not hold yet; why that failed, if it did.
+
+    A profile that fails costs nothing but itself: the readings are there, and the fit can do without.
 
     Only for the plan ``network``, and of a runtime that gives them. Held-out networks are never looked into.
     ``cache`` is that of `LoadOrder`, so that an engine built for its layers is of the kernels that were timed.
     """
     runtime = find_runtime(job.runtime)
     if job.plan.name != PLAN or not runtime.gives_layers:
-        return
+        return ""
     known = {reading.candidate for reading in journal.layers}
     missing = [index for index in calibration_candidates(job) if index not in known]
     for done, index in enumerate(missing, start=1):
@@ -41,7 +44,12 @@ def read_layers(
             precision=runtime.require_precision(job.precision),
             cache=cache,
         )
-        journal.keep(LayerReading(candidate=index, layers=runtime.layers(order, RUNS)))
+        try:
+            layers = runtime.layers(order, RUNS)
+        except FednasError as err:
+            return "".join(letter for letter in str(err) if letter.isprintable())
+        journal.keep(LayerReading(candidate=index, layers=layers))
+    return ""
 
 
 def calibration_candidates(job: MeasuringJob) -> range:

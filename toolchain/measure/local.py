@@ -15,7 +15,7 @@ from fednas.toolchain.measure.gpu import read_gpu_state
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Journal
 from fednas.toolchain.measure.layers import read_layers
-from fednas.toolchain.measure.rounds import ReportProgress, measure
+from fednas.toolchain.measure.rounds import ReportProgress, measure, most_weights
 from fednas.toolchain.measure.runtimes import TimingRuntime, find_runtime
 from fednas.toolchain.measure.sittings import (
     all_conditions,
@@ -36,10 +36,10 @@ def collect_here(
     to another job, or was begun with another runtime or in another state of the machine.
     """
     runtime = find_runtime(job.runtime)
-    with Journal(partial, job=job.digest(), resume=resume) as journal:
+    with Journal(partial, job=job.digest(most_weights()), resume=resume) as journal:
         with _sitting(runtime, journal) as watch, TemporaryDirectory(prefix="fednas-kernels-") as cache:
             measure(job, journal, progress, watch=watch, cache=Path(cache))
-            read_layers(job, journal, progress, cache=Path(cache))
+            watch.layers_failed = read_layers(job, journal, progress, cache=Path(cache))
         sittings = journal.sittings
     conditions = all_conditions(sittings)
     if watch.energy is not None:  # it may be all that was left to do
@@ -57,6 +57,7 @@ def collect_here(
         conditions=conditions,
         sittings=sittings,
         layers=journal.layers,
+        layers_failed=watch.layers_failed,
     )
 
 

@@ -1,5 +1,6 @@
 """What a profile measures: blocks alone, and whole networks to calibrate and to check with."""
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ def plan_for(name: str, space: SearchSpace, *, seed: int = 0, seconds: float = 6
     """
     if name not in _PLANS:
         raise unknown_name("plan", name, PLANS)
+    if not 0 < seconds < math.inf:
+        raise FednasError(f"--seconds is {seconds}; it must be a number above zero", hint="such as 60")
     return _PLANS[name](space, seed=seed, seconds=seconds, batch=batch)
 
 

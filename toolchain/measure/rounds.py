@@ -73,16 +73,17 @@ def groups_of(
     return [[REFERENCE, *group] for group in groups]
 
 
-def _most_weights() -> int:
+def most_weights() -> int:
     """Weights that this machine holds at one time: the more networks a group has, the better its shift is known.
 
-    By all of its memory, not by what is free: a run that goes on must find the same groups.
+    By all of its memory, not by what is free, and in powers of two: a run that goes on must find the same groups.
     """
     memory = memory_bytes()
     if memory is None:
         return GROUP_WEIGHTS
     # Four bytes each, and the runtime keeps a second copy in its own order.
-    return max(LEAST_GROUP_WEIGHTS, min(MOST_GROUP_WEIGHTS, memory // MEMORY_SHARE // 8))
+    fitting = 1 << (max(1, memory // MEMORY_SHARE // 8).bit_length() - 1)
+    return max(LEAST_GROUP_WEIGHTS, min(MOST_GROUP_WEIGHTS, fitting))
 
 
 def _filled(candidates: Sequence[Specs], order: Sequence[int], most_weights: int) -> list[list[int]]:
@@ -120,7 +121,7 @@ def measure(
     """
     candidates = job.plan.candidates
     passes = passes_of(job)
-    groups = groups_of(candidates, passes, job.seed, _most_weights())
+    groups = groups_of(candidates, passes, job.seed, most_weights())
     rounds, tail = math.ceil(LEAST_ROUNDS / passes), math.ceil(TAIL_READINGS / passes) if job.tails else 0
     weights = [sum(_expected_ms(candidates[index], job.batch) for index in group) for group in groups]
     finished_s = 0.0
@@ -130,7 +131,8 @@ def measure(
             old = [r for r in journal.readings if r.group == number]
             spent_s = max((r.elapsed_s for r in old), default=0.0)
             due, done = _Due(seconds, rounds, tail), _Done(group, old)
-            if due.unmet(spent_s, done):
+            # As the rounds count: half a round may be missing.
+            if due.unmet(spent_s * (1 + 0.5 / max(1, done.rounds)), done):
                 with _Group(number, group, loader, journal) as loaded:
                     loaded.measure(due, spent_s, done, finished_s, progress)
             finished_s += seconds

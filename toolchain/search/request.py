@@ -115,7 +115,9 @@ def answer_search(
     if genetic is not None:
         best = find_genetically(space, settings, limits, genetic, accounting=accounting, price=price)
     elif price is not None and limits[0].quantity.crowding:
-        best = find_best_weighted(space, settings, limits, latency_weight, accounting=accounting)
+        best = find_best_weighted(
+            space, settings, limits, latency_weight, accounting=accounting, time_limit_s=time_limit_s
+        )
     else:
         best = find_best(space, settings, limits, accounting=accounting, price=price, time_limit_s=time_limit_s)
     if best.status == "infeasible":

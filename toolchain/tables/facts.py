@@ -66,6 +66,8 @@ def _crowding(table: LatencyTable) -> float:
 
 def layers_text(use: LayerUse) -> str:
     """What became of the runtime's own times of layers."""
+    if use.failed:
+        return f"not used, the profile failed: {use.failed}"
     strangers = f" ({use.strangers} layers a network are of none)" * bool(use.strangers)
     found = f"profiled in {use.networks} networks, {use.attributed:.0%} of their time is of single blocks{strangers}"
     if use.error_with is None or use.error_without is None:

@@ -152,7 +152,7 @@ def _require_mergeable(first: MergeInput, second: MergeInput) -> None:
             raise FednasError(
                 f"{each.name} holds {modelled} modelled or estimated entries: a fit to its own session filled them in, "
                 "and they have no readings to be weighed against another's",
-                hint="for a better table profile anew with more --seconds, or go on with --resume; "
+                hint="for a better table profile anew with more --seconds; "
                 "only tables whose entries are all measured (--plan exhaustive) can be merged",
             )
 

@@ -68,7 +68,7 @@ def test_an_unfit_board_ends_with_5_and_writes_nothing(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("nowhere.json",), "results nowhere.json does not exist; check the path"),
+        (("nowhere.json",), "results file nowhere.json does not exist; check the path"),
         (("{kit}",), "is not a regular file"),
         (("{kit}/job.json",), r"job.json: "),
         (("{kit}/results.json", "--kit", "{kit}/models"), "is no kit: it holds no job.json"),

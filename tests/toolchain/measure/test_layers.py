@@ -239,3 +239,17 @@ def test_layers_that_are_no_times_are_damage(tmp_path: Path, layer: str) -> None
     path.write_text(path.read_text() + f'{{"record":"layers","candidate":1,"layers":[{layer}]}}\n')
     with pytest.raises(FednasError, match="are damaged"):
         Journal(path, job="a", resume=True)
+
+
+def test_a_profile_that_fails_costs_nothing_but_itself(
+    tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_self: object, _order: LoadOrder, _runs: int) -> tuple[LayerTime, ...]:
+        raise FednasError("the profiler\x1b[31m is out of order", hint="mend it")
+
+    monkeypatch.setattr(type(find_runtime("onnxruntime")), "layers", fail)
+    table = profile_space(tiny_space, find_profile("cpu"), plan="network", seconds=0.3, accept_unfit=True)
+    assert table.layers is not None
+    assert not table.layers.used
+    assert layers_text(table.layers) == "not used, the profile failed: the profiler[31m is out of order; mend it"
+    assert table.report is not None

@@ -1,9 +1,12 @@
 """What is measured."""
 
+import dataclasses
+
 import msgspec
 import pytest
 
 from fednas.common import FednasError
+from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.plan import (
     CALIBRATION_NETWORKS,
     HELD_OUT_NETWORKS,
@@ -71,3 +74,25 @@ def test_each_pass_has_all_candidates_in_other_company(tiny_space: SearchSpace) 
 def test_longer_sessions_load_everything_more_often(tiny_space: SearchSpace) -> None:
     assert [plan_for("sparse", tiny_space, seconds=seconds).passes for seconds in (3, 60, 300, 3000)] == [3, 3, 5, 5]
     assert plan_for("exhaustive", tiny_space, seconds=300).passes == 3
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 0.0, -1.0])
+@pytest.mark.parametrize("name", ["exhaustive", "sparse", "network"])
+def test_seconds_that_are_none_are_refused(name: str, seconds: float, tiny_space: SearchSpace) -> None:
+    with pytest.raises(FednasError, match=f"--seconds is {seconds}; it must be a number above zero"):
+        plan_for(name, tiny_space, seconds=seconds)
+
+
+def test_readings_of_other_groups_or_passes_are_of_another_job(tiny_space: SearchSpace) -> None:
+    job = MeasuringJob(
+        device="cpu",
+        plan=exhaustive_plan(tiny_space),
+        runtime="onnxruntime",
+        precision="fp32",
+        threads=1,
+        batch=1,
+        seconds=1.0,
+        seed=0,
+    )
+    more = dataclasses.replace(job, plan=dataclasses.replace(job.plan, passes=5))
+    assert len({job.digest(1 << 24), job.digest(1 << 25), more.digest(1 << 24)}) == 3

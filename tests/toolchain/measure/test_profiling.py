@@ -82,7 +82,7 @@ def test_readings_of_other_settings_do_not_count(tiny_space: SearchSpace, cpu: D
 def test_an_unfit_machine_is_said_with_exit_code_5(
     tiny_space: SearchSpace, cpu: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fednas.toolchain.measure.unfit.UNFIT_REPEATABILITY", -1.0)
+    monkeypatch.setattr("fednas.toolchain.measure.unfit.UNFIT_LOADED_AGAIN", -1.0)
     partial = tmp_path / "cpu.partial"
     with pytest.raises(FednasError, match=r"not fit to measure: .*repeat only to .*--resume") as caught:
         profile_space(tiny_space, cpu, seconds=0.1, partial=partial)

@@ -91,8 +91,12 @@ def test_a_weighted_latency_finds_the_best_compromise(data: st.DataObject) -> No
         assert best.status == "infeasible"
         return
     objective = every.fitness - weight * every.total(limits[0].quantity)
+    top = objective[within].max()
     assert best.status == "optimal"
-    assert best.objective == pytest.approx(objective[within].max(), rel=1e-9, abs=1e-9)
+    assert best.objective == pytest.approx(top, rel=1e-9, abs=1e-9)
+    late = find_best_weighted(space, weights, limits, weight, time_limit_s=0.0)
+    assert late.status == "feasible"
+    assert late.objective <= top + 1e-9 * (1 + abs(top)) <= late.upper_bound + 2e-9 * (1 + abs(top))
 
 
 @settings(max_examples=10, deadline=None)
