@@ -93,7 +93,12 @@ class Budget(Record, frozen=True, kw_only=True):
     """What the value rests on: ``measured``, ``predicted``, ``estimated`` or ``exact``."""
     verdict: Verdict
     next_better: NextBetter | None = None
-    """Null: raising this budget alone brings nothing, or nothing was proven."""
+    """Null: raising this budget alone brings nothing, or nothing was proven. For latency, by prediction."""
+
+    @property
+    def next_to_tell(self) -> NextBetter | None:
+        """`next_better`, but None where a reading decided: what is needed by prediction says nothing beside it."""
+        return None if self.basis == "measured" else self.next_better
 
 
 class Dataset(Record, frozen=True, kw_only=True):

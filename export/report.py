@@ -189,9 +189,9 @@ def _budgets(budgets: Sequence[Budget]) -> Section:
     rows = tuple((b.verdict, b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis) for b in budgets)
     table = Table(("Verdict", "Quantity", "At most", "Value", "Basis"), rows)
     steps = tuple(
-        f"{b.quantity}: the next fitter network (fitness {b.next_better.fitness:.6g}) needs {b.next_better.needs_text}."
+        f"{b.quantity}: the next fitter network (fitness {step.fitness:.6g}) needs {step.needs_text}."
         for b in budgets
-        if b.next_better is not None
+        if (step := b.next_to_tell) is not None
     )
     more = (Bullets(steps),) if steps else ()
     known = [budget for budget in budgets if budget.value is not None]

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from small_network import DIGITS, make_shipment
 
 from fednas.common import ContractError, load_json
-from fednas.export import Budget, Frontier, FrontierPoint, Outcome, Report, choose_examples
+from fednas.export import Budget, Frontier, FrontierPoint, NextBetter, Outcome, Report, choose_examples
 from fednas.export.evidence import Disagreement, disagreements
 from fednas.export.manifest import Verdict
 from fednas.export.png import png_bytes
@@ -22,6 +22,7 @@ from fednas.export.report_blocks import Bullets, Code, Paragraph, Picture, Secti
 from fednas.export.report_comparisons import frontier_section
 from fednas.export.report_page import html_of
 from fednas.export.report_pictures import budget_bars, disagreement_matrix
+from fednas.toolchain.cli.ship import _budget_text
 
 
 class WellFormed(HTMLParser):
@@ -185,6 +186,15 @@ def test_what_failed_or_was_never_checked_is_never_green() -> None:
     assert Outcome.of("rejected", shipment, ()).tone == "rejected"
     assert Outcome.of("unverified", shipment, ()).tone == "missed"
     assert str(Outcome.of("unverified", make_shipment(), ())) == "unverified"
+
+
+def test_what_a_fitter_network_needs_by_prediction_is_not_said_beside_a_reading(shipped: Path) -> None:
+    report = load_json(shipped / "report.json", Report, "report")
+    step = NextBetter(needs=0.2015, needs_text="0.2015 ms", fitness=2.0)
+    for basis, told in (("measured", False), ("predicted", True), ("estimated", True)):
+        one = replace(budget(1.0, 1.0, None, None, "missed"), basis=basis, next_better=step)
+        text = report_markdown(replace(report, shipment=replace(report.shipment, budgets=(one,))), (), DIGITS)
+        assert ("needs 0.2015 ms" in text, "needs 0.2015 ms" in _budget_text(one)) == (told, told)
 
 
 def test_verdicts_come_first_and_every_cell_names_its_head(shipped: Path) -> None:

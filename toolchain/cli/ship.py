@@ -373,4 +373,4 @@ def _budget_text(budget: "Budget") -> str:
     show = {"ms": format_latency_ms, "bytes": format_bytes}.get(budget.unit, format_count)
     value = "unknown" if budget.value is None else show(budget.value)
     text = f"{budget.verdict}: {value} of {show(budget.limit)} ({budget.basis})"
-    return f"{text}; a fitter network needs {budget.next_better.needs_text}" if budget.next_better else text
+    return f"{text}; a fitter network needs {budget.next_to_tell.needs_text}" if budget.next_to_tell else text
