@@ -176,7 +176,8 @@ def test_files_that_cannot_be_run_do_not_ship(tmp_path: Path, monkeypatch: pytes
 
 def test_where_no_other_runtime_was_asked_for_the_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ncnn_file, "_pnnx", lambda: "/bin/false")
-    with pytest.raises(FednasError, match="nothing could be made for ncnn, and no other runtime was asked for: pnnx") as refused:
+    complaint = "nothing could be made for ncnn, and no other runtime was asked for: pnnx"
+    with pytest.raises(FednasError, match=complaint) as refused:
         ship(job(tmp_path / "out", runtimes=("ncnn",)))
     assert refused.value.hint == "nothing was written; mend what it says, or leave out --runtime ncnn"
     assert not (tmp_path / "out").exists()
