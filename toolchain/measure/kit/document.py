@@ -105,6 +105,12 @@ def check_document(document: KitDocument, raw: dict[str, Any], what: str) -> Non
     plan = document.plan
     # A dataclass, unlike a structure, takes unknown keys in silence.
     for key, value in (("plan", plan), ("space", document.space)):
+        known = msgspec.to_builtins(value)
+        if known is not None and (lacking := [name for name in known if name not in raw[key]]):
+            raise FednasError(
+                f"{what} was written by an earlier version: its {key} does not say {' or '.join(lacking)}",
+                hint="write the kit anew and measure again, or import with the version that wrote it",
+            )
         if msgspec.json.decode(msgspec.json.encode(value)) != raw[key]:
             raise FednasError(f"{what}: its {key} has keys that this version does not know", hint="write the kit anew")
     specs = {spec for candidate in plan.candidates for spec in candidate} | set(plan.priced)

@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
 from fednas.common import FednasError
-from fednas.latency_tables import Energy, Machine, machine_differences
+from fednas.latency_tables import Energy, Machine
 from fednas.toolchain.measure.conditions import Conditions
 from fednas.toolchain.measure.counters import Usage
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.kit.board.on_tensorrt import PRECISION_UNSAID
+from fednas.toolchain.measure.kit.board.same import state_differences
 from fednas.toolchain.measure.kit.decoding import decode_hostile, read_limited
 from fednas.toolchain.measure.kit.document import KitDocument, check_document, digest_of
 from fednas.toolchain.measure.kit.evidence import RUNTIMES, check_evidence
@@ -25,6 +29,8 @@ from fednas.toolchain.measure.kit.results_file import (
     Results,
 )
 from fednas.toolchain.measure.plan import PLANS
+from fednas.toolchain.measure.runtimes import find_runtime
+from fednas.toolchain.measure.runtimes.engine_precision import unknown_precision
 from fednas.toolchain.measure.sittings import Sitting, all_conditions
 
 LARGEST_RESULTS = 256 * 2**20
@@ -128,7 +134,7 @@ def _collected(results: Results, what: str) -> Collected:
     job = replace(results.job.job(), runtime=RUNTIMES[results.runtime], seconds=results.seconds)
     sittings = [_sitting(number, each, results) for number, each in enumerate(results.sittings, start=1)]
     first, last = results.sittings[0], results.sittings[-1]
-    _require_one_state(sittings, what)
+    _require_one_state(results.sittings, what)
     after = last.after or last.before
     return Collected(
         job=job,
@@ -144,12 +150,17 @@ def _collected(results: Results, what: str) -> Collected:
     )
 
 
-def _require_one_state(sittings: Sequence[Sitting], what: str) -> None:
-    """The script does not go on after such a change; readings from before and after it do not count together."""
-    for sitting in sittings:
-        for found in machine_differences(sittings[0].before, sitting.before)[:1]:
-            change = f"{found.what} was {found.first}, then {found.second} (sitting {sitting.number})"
+def _require_one_state(sittings: Sequence[BoardSitting], what: str) -> None:
+    """By the rule after which the script does not go on: readings from before and after do not count together."""
+    first = _plain_state(sittings[0])
+    for number, sitting in enumerate(sittings, start=1):
+        for found in state_differences(first, _plain_state(sitting))[:1]:
+            change = f"{found.what} was {found.first}, then {found.then} (sitting {number})"
             _refuse(what, f"mix sittings of different boards or settings: {change}", "measure again")
+
+
+def _plain_state(sitting: BoardSitting) -> dict[str, object]:
+    return msgspec.structs.asdict(sitting.before)
 
 
 def _sitting(number: int, found: BoardSitting, results: Results) -> Sitting:
@@ -186,7 +197,15 @@ def _conditions(results: Results, all_sittings: Conditions) -> Conditions:
         clock_high_mhz=max(clocks, default=None),
         hottest_c=max(temperatures, default=None),
         energy=_energy(results.energy),
+        doubts=_doubts(results),
     )
+
+
+def _doubts(results: Results) -> tuple[str, ...]:
+    """What the script noted down about its engines, in the words of measuring on the spot."""
+    if all(event.what != PRECISION_UNSAID for event in results.events):
+        return ()
+    return unknown_precision(find_runtime(RUNTIMES[results.runtime]).require_precision(results.job.precision))
 
 
 def _energy(found: MeasuredEnergy | None) -> Energy | None:

@@ -18,6 +18,7 @@ PARTS = (
     "fednas.toolchain.measure.kit.board.power",
     "fednas.toolchain.measure.kit.board.tegrastats",
     "fednas.toolchain.measure.kit.board.state",
+    "fednas.toolchain.measure.kit.board.same",
     "fednas.toolchain.measure.kit.board.usage",
     "fednas.toolchain.measure.kit.board.partial",
     "fednas.toolchain.measure.kit.board.halves",

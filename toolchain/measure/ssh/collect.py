@@ -1,6 +1,5 @@
 """Collecting the readings of a job on a board over SSH: send the kit, start it, wait, fetch, tidy up."""
 
-import re
 import tempfile
 import threading
 from collections.abc import Callable
@@ -18,12 +17,12 @@ from fednas.toolchain.measure.ssh.address import SshAddress
 from fednas.toolchain.measure.ssh.board import DEFAULT_PYTHON, Board, Status
 from fednas.toolchain.measure.ssh.insist import Insistent, Patience
 from fednas.toolchain.measure.ssh.link import Link, LinkError, refusal
+from fednas.toolchain.measure.ssh.progress import KitProgress
 from fednas.toolchain.measure.ssh.state import BoardState, StateFile, check_belongs, digest_of
 from fednas.toolchain.measure.unfit import sitting_remarks
 
 RESTARTS = 3
 """Of a kit that was killed without a further reading."""
-_ROUND = re.compile(r"round (\d{1,9}) of about (\d{1,9})")
 _MEND = "mend that on the board, or name another Python there with --board-python"
 SCRIPT_SAYS = "measure.py: error: "
 Say = Callable[[str], None]
@@ -82,7 +81,7 @@ def collect_over_ssh(
             run.wait()
             run.fetch(results)
             collected = read_results(results, job=job)
-            run.look_at(collected)
+            run.believe(collected)
             judge(collected)
         except BaseException as err:
             run.note_unfit(err)
@@ -113,7 +112,8 @@ class _Run:
         self._say = say
         self._patience = patience
         self._insist = Insistent(link, patience, say)
-        self._fetched = self._more_may_help = False
+        self._believed = self._more_may_help = False
+        self._far = KitProgress()
 
     @property
     def _state(self) -> BoardState:
@@ -188,20 +188,23 @@ class _Run:
         """Bring the results here."""
         with replacing(results) as scratch:
             self._insist(lambda: self._board.fetch_results(self._state.folder, scratch))
-        self._fetched = True
 
-    def look_at(self, collected: Collected) -> None:
-        """See whether more readings may make these fit: for what was wrong around them, none make good."""
+    def believe(self, collected: Collected) -> None:
+        """They are results of the job; more readings may make them fit, unless something went on around them."""
+        self._believed = True
         self._more_may_help = not any(sitting_remarks(collected))
 
     def note_unfit(self, err: BaseException) -> None:
         """Remember readings that came home and were found unfit, where more may help."""
-        if self._fetched and self._more_may_help and _is_unfit(err):
+        if self._more_may_help and _is_unfit(err):
             self._file.keep(msgspec.structs.replace(self._state, phase="unfit"))
 
     def wants_more(self, err: BaseException) -> bool:
-        """Whether a resumed run can use what is on the board: what came home and is not believed, it cannot."""
-        return not self._fetched or not isinstance(err, FednasError) or (self._more_may_help and _is_unfit(err))
+        """Whether the readings are still needed on the board.
+
+        Results that were refused are: a copy may be damaged, and another version may take them.
+        """
+        return not self._believed or not isinstance(err, FednasError) or (self._more_may_help and _is_unfit(err))
 
     def tidy(self, *, keep_readings: bool) -> None:
         """Remove the folder on the board, or say where it stays and how to remove it; never raises `FednasError`."""
@@ -290,9 +293,8 @@ class _Run:
             raise FednasError(f"measuring on {address} failed with code {status.code}{said}", hint=_MEND)
 
     def _report(self, status: Status) -> None:
-        if match := _ROUND.search(status.line):
-            share = min(1.0, int(match[1]) / max(1, int(match[2])))
-            self._progress(share * self._job.seconds, self._job.seconds, f"round {match[1]}")
+        if self._far.take_in(status.line):
+            self._progress(self._far.share * self._job.seconds, self._job.seconds, self._far.what)
 
 
 def _is_unfit(err: BaseException) -> bool:

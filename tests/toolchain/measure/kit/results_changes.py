@@ -31,3 +31,27 @@ def set_key(*path: Any, to: Any) -> Change:
         place[path[-1]] = to
 
     return change
+
+
+STATE_CHANGES: list[dict[str, Any]] = [
+    {"cpu_model": "another"},
+    {"architecture": "riscv64"},
+    {"operating_system": "Linux 1.0"},
+    {"cores": 999},
+    {"affinity": [998]},
+    {"memory_bytes": 1000},
+    {"governor": "another"},
+    {"power_mode": "15W"},
+    {"min_mhz": 1.5},
+    {"max_mhz": 9999.5},
+    {"limit_mhz": 9998.5},
+    {"numpy_version": "0.9"},
+]
+"""Of a board, between two sittings: after each of them readings do not count together."""
+NO_STATE_CHANGES: list[dict[str, Any]] = [
+    {"python_version": "3.99.0"},
+    {"temperature_c": 99.0},
+    {"current_mhz": 1.5},
+    {"throttled": 7},
+    {"load": 0.75},
+]

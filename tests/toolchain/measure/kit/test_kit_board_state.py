@@ -153,7 +153,7 @@ def measuring_of(folder: Path, said: list[str]) -> tuple[Measuring, Partial]:
         document={"plan": {"passes": 1}},
     )
     runtime = SimpleNamespace(
-        name="onnxruntime", fewest_rounds=0, reading_ms=0.1, warming_calls=2, load=lambda _model: Model()
+        name="onnxruntime", fewest_rounds=0, reading_ms=0.1, warming_calls=2, doubt="", load=lambda _model: Model()
     )
     kept = Partial(str(folder), {"kit": "k"}, {})
     return Measuring(job, runtime, kept, BoardReader(), 1e-9, said.append), kept
@@ -284,3 +284,18 @@ def test_a_board_without_a_meter_is_not_kept_waiting(put: Put) -> None:
     start = time.perf_counter()
     assert energy.energy_of(Model(), 1) is None
     assert time.perf_counter() - start < energy.STRETCH_S / 2
+
+
+def test_a_sitting_is_noted_down_with_its_first_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sitting, kept = measuring_of(tmp_path, [])
+    with kept:
+        sitting.begin({})
+        assert kept.sittings == []
+        monkeypatch.setattr(Model, "latency_ms", 0.0)
+        with pytest.raises(UnfitBoard):
+            sitting.run()
+        assert kept.sittings == []
+        monkeypatch.undo()
+        sitting.run()
+        sitting.end({})
+        assert [each["after"] for each in kept.sittings] == [{}]

@@ -13,7 +13,7 @@ import pytest
 from board_stand_ins import run, stand_in_onnxruntime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from results_changes import Change, Document, changed, set_key
+from results_changes import NO_STATE_CHANGES, STATE_CHANGES, Change, Document, changed, set_key
 
 from fednas.common import FednasError
 from fednas.toolchain.measure.job import MeasuringJob
@@ -175,6 +175,10 @@ def test_edited_results_are_refused_though_their_digest_is_right(
     [
         (set_key("job", "plan", "name", to="thorough"), "are of plan 'thorough', which this version does not know"),
         (set_key("job", "plan", "more", to=1), "its plan has keys that this version does not know"),
+        (
+            lambda d: d["job"]["plan"].pop("passes"),
+            "was written by an earlier version: its plan does not say passes; write the kit anew and measure again",
+        ),
         (set_key("job", "plan", "blocks", 0, "in_channels", to=0), "impossible block|cannot have these fields"),
         (set_key("job", "plan", "blocks", 0, "in_channels", to=10**18), "holds a block of an impossible size"),
         (set_key("job", "candidates", to=[0]), "has 1 candidates, its plan 7"),
@@ -236,6 +240,20 @@ def test_sittings_on_different_states_of_a_board_are_no_one_run(
     path.write_bytes(changed(measured, again(**changes)))
     with pytest.raises(FednasError, match=rf"mix sittings of different boards or settings: {message} \(sitting 2\)"):
         read_results(path)
+
+
+@pytest.mark.parametrize("change", STATE_CHANGES, ids=str)
+def test_what_ends_a_run_on_the_board_is_refused_here(change: dict[str, Any], measured: bytes, tmp_path: Path) -> None:
+    (name,) = change
+    said = refusal(changed(measured, again(**change)), tmp_path / "results.json")
+    assert f"mix sittings of different boards or settings: {name.replace('_', ' ')} was " in said
+
+
+@pytest.mark.parametrize("change", NO_STATE_CHANGES, ids=str)
+def test_what_the_board_goes_on_after_is_taken_here(change: dict[str, Any], measured: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(changed(measured, again(**change)))
+    assert len(read_results(path).sittings) == 2
 
 
 def test_two_terabytes_of_memory_are_believed(measured: bytes, tmp_path: Path) -> None:

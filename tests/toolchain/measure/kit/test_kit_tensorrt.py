@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_stand_ins import python_of, run
+from board_stand_ins import python_of, run, stand_in_trtexec
 from stand_in_cuda import stand_in_tensorrt
 
 from fednas.export import Precision
@@ -20,7 +20,7 @@ from fednas.export.board.problem import BoardProblem
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.kit import read_kit, read_results, write_kit
 from fednas.toolchain.measure.kit.board.folder import BoardJob, read_job
-from fednas.toolchain.measure.kit.board.on_tensorrt import TensorRTBoard
+from fednas.toolchain.measure.kit.board.on_tensorrt import PRECISION_UNSAID, TensorRTBoard
 from fednas.toolchain.measure.kit.board.on_trtexec import build_options, run_options
 from fednas.toolchain.measure.runtimes.trtexec_command import BuildOrder, TrtexecVersion, build_command, timing_command
 
@@ -174,3 +174,38 @@ def test_the_kit_and_measuring_on_the_spot_ask_trtexec_for_the_same(
     assert {word for word in build_options(version, precision) if "=" not in word} == here
     timed = timing_command("trtexec", release, files, files, runs=10, seconds=1.0)[1:]
     assert set(run_options(version)) == {word for word in timed if not word.startswith(("--load", "--export"))}
+
+
+UNSAID = '{"Layers": ["conv"]}'
+
+
+@pytest.mark.parametrize(("precision", "doubt"), [("fp32", ""), ("fp16", PRECISION_UNSAID), ("int8", PRECISION_UNSAID)])
+def test_an_engine_that_does_not_say_its_precision_is_doubted(
+    precision: str, doubt: str, monkeypatch: pytest.MonkeyPatch, order: BoardJob
+) -> None:
+    tensorrt, recording = board(monkeypatch, VERSIONS[0], order._replace(precision=precision))
+    assert tensorrt.doubt == ""
+    recording.inspected = UNSAID
+    tensorrt.load(order.models[0]).close()
+    assert tensorrt.doubt == doubt
+
+
+@pytest.mark.parametrize("silent", ["names only", "no file"])
+def test_results_of_doubtful_engines_are_marked(silent: str, small_job: MeasuringJob, tmp_path: Path) -> None:
+    """Also where an earlier run built them: the words about an engine lie beside it."""
+    kit = write_kit(replace(small_job, runtime="trtexec", precision="fp16"), tmp_path / "kit").folder
+    environment = stand_in_trtexec(tmp_path / "bin", "100300", layer="Row major linear FP16")
+    assert run(kit, environment=environment).returncode == 0
+    assert read_results(kit / "results.json").conditions.doubts == ()
+    (said, *_) = sorted((kit / "engines").glob("*.layers.json"))
+    if silent == "no file":
+        said.unlink()
+    else:
+        said.write_text(UNSAID)
+    (kit / "results.json").unlink()
+    (kit / "readings.partial").unlink()
+    done = run(kit, environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("note: an engine does not say the precision of its layers") == 1
+    doubts = read_results(kit / "results.json").conditions.doubts
+    assert doubts == ("an engine does not say whether its layers run in fp16",)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,3 +180,32 @@ def test_a_table_that_cannot_be_written_leaves_nothing_on_the_board(bench: Bench
     assert board.folders == []
     assert bench.places.results.is_file()
     assert not bench.places.state.exists()
+
+
+def test_another_number_of_passes_is_another_job_and_nothing_is_lost(bench: Bench, board: Any) -> None:
+    """More seconds make more passes of some plans: that is said before anything is measured."""
+    with pytest.raises(FednasError, match="not fit to measure"):
+        bench.collect(kit=bench.kit(rounds=2), judge=unfit_below(5))
+    left, first = bench.places.state.read_text(), bench.job
+    bench.job = replace(first, seconds=12.5, plan=replace(first.plan, passes=first.plan.passes + 1))
+    with pytest.raises(FednasError, match="belongs to another job"):
+        bench.collect(resume=True, kit=no_kit)
+    assert bench.places.state.read_text() == left
+    (folder,) = board.folders
+    assert (folder / "kit" / "readings.partial").is_file()
+    bench.job = replace(first, seconds=12.5)
+    assert len(bench.collect(resume=True, kit=no_kit).readings) == 5
+
+
+def test_results_that_are_refused_stay_on_the_board(bench: Bench, board: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> Collected:
+        raise FednasError(f"results {path} were edited or damaged", hint="copy the file again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fednas.toolchain.measure.ssh.collect.read_results", refuse)
+        with pytest.raises(FednasError, match="were edited or damaged"):
+            bench.collect(kit=bench.kit(rounds=2))
+    (folder,) = board.folders
+    assert bench.said[-1].startswith(f"board: the readings so far stand in {folder}; --resume goes on with them")
+    assert len(bench.collect(resume=True, kit=no_kit).readings) == 2
+    assert board.folders == []

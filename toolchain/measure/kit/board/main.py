@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace, folder: str) -> int:
         tegrastats.wait()
         reader = BoardReader(tegrastats)
         before = reader.state(runtime.numpy_version)
-        with Partial(folder, _identity(job, runtime, before), before) as partial:
+        with Partial(folder, _identity(job, runtime), before) as partial:
             if partial.readings:
                 _say("going on: %d readings are there already" % len(partial.readings))
             seconds = options.seconds or job.seconds
@@ -188,15 +188,8 @@ def _check(job: BoardJob, asked: Optional[str]) -> int:
     return EXIT_DONE
 
 
-def _identity(job: BoardJob, runtime: Any, state: Dict[str, Any]) -> Dict[str, str]:
-    return {
-        "kit": job.kit,
-        "runtime": "%s %s" % (runtime.name, runtime.version),
-        "machine": "%s %s" % (state["cpu_model"], state["architecture"]),
-        "usable cores": " ".join(map(str, state["affinity"])),
-        "power mode": str(state["power_mode"]),
-        "governor": str(state["governor"]),
-    }
+def _identity(job: BoardJob, runtime: Any) -> Dict[str, str]:
+    return {"kit": job.kit, "runtime": "%s %s" % (runtime.name, runtime.version)}
 
 
 def _remark(partial: Partial) -> None:

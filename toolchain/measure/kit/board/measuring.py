@@ -77,12 +77,12 @@ class Measuring:
         self._load_s = 0.0
         self._shortest_ms: Optional[float] = None
         self._sitting = len(partial.sittings)
+        self._begun: Optional[Dict[str, Any]] = None
+        """What to write of this sitting before its first reading."""
 
     def begin(self, state: Dict[str, Any]) -> None:
-        """Note down that a sitting begins, with the board in this state."""
-        around: Dict[str, Optional[float]] = dict.fromkeys(("timer_share", "others_cores", "stolen", "throttled"))
-        around["load_s"] = 0.0
-        self._partial.add_sitting(self._sitting, {"began": utc_now(), "before": state, "around": around, "after": None})
+        """A sitting begins, with the board in this state; it is noted down when it takes its first reading."""
+        self._begun = {"began": utc_now(), "before": state, "after": None}
 
     def end(self, state: Dict[str, Any]) -> None:
         """Note down how the sitting went, and the board as it is now."""
@@ -146,12 +146,19 @@ class Measuring:
         model = self._job.model_of(candidate)
         return float(self._runtime.reading_ms or 1000.0) + self._job.batch * model.macs / MACS_PER_MS
 
+    def _note_doubt(self) -> None:
+        doubt = self._runtime.doubt
+        if doubt and all(event["what"] != doubt for event in self._partial.events):
+            self._say("note: %s" % doubt)
+            self._partial.add_event(doubt, 0.0)
+
     def _load(self, group: Group, total: int) -> None:
         where = " of group %d of %d" % (group.number + 1, total) if total > 1 else ""
         self._say("loading %d models%s" % (len(group.members), where))
         said = time.perf_counter()
         for done, candidate in enumerate(group.members):
             self._models[candidate] = self._runtime.load(self._job.model_of(candidate))
+            self._note_doubt()
             if time.perf_counter() - said > 10.0:
                 self._say("loaded %d of %d models" % (done + 1, len(group.members)))
                 said = time.perf_counter()
@@ -199,6 +206,9 @@ class Measuring:
             raise UnfitBoard(message, "run it again; the readings so far are kept")
         spent_ms = latency_ms * times
         self._shortest_ms = spent_ms if self._shortest_ms is None else min(self._shortest_ms, spent_ms)
+        if self._begun is not None:
+            self._partial.add_sitting(self._sitting, dict(self._begun, around=self.around()))
+            self._begun = None
         # Rounded as they are written, so that a resumed run has the very same numbers.
         samples = tuple(float("%.6g" % sample) for sample in model.samples)
         self._partial.add(

@@ -20,6 +20,8 @@ class OnnxRuntimeBoard:
     """Before a reading of several calls, so that the weights lie in the cache."""
     fewest_rounds = 0
     """0: as many as the job wants."""
+    doubt = ""
+    """What makes it doubtful that the models were run as asked, where it comes out at loading."""
 
     def __init__(self, job: BoardJob) -> None:
         self._job = job

@@ -17,6 +17,7 @@ WORKSPACE_BYTES = 1 << 30
 ENGINE_LEVEL = 3
 """Of optimisation: TensorRT's own default."""
 FLOAT_SIZE = 4
+PRECISION_UNSAID = "an engine does not say the precision of its layers"
 ENGINE_PARTS = "abcdefghijklmnopqrstuvwxyz0123456789.-"
 
 
@@ -32,6 +33,7 @@ class TensorRTBoard:
     def __init__(self, job: BoardJob) -> None:
         self._job = job
         self.trt = import_tensorrt()
+        self.doubt = ""
         self.cuda = CudaGraphs()
         self.version = str(self.trt.__version__)
         self.numpy_version: Optional[str] = None
@@ -59,6 +61,7 @@ class TensorRTBoard:
             self._build(model, plan)
         with open(plan, "rb") as stream:
             loaded = TensorRTModel(self, stream.read(), model, self._job)
+        self.doubt = self.doubt or loaded.doubt
         if not loaded.graphed:
             self.settings["cuda graph"] = "off for some: it could not be captured"
         return loaded
@@ -97,7 +100,7 @@ class TensorRTModel:
         self._engine, self._context = engine, engine.create_execution_context()
         if self._context is None:
             raise BoardProblem("TensorRT gave no execution context: %s" % said(log.errors), "is memory free?")
-        require_precision(trt, engine, self._context, job.precision, model)
+        self.doubt = precision_doubt(trt, engine, self._context, job.precision, model)
         self._buffers: List[int] = []
         self._stream = self._cuda.new_stream()
         self._events = [self._cuda.new_event(), self._cuda.new_event()]
@@ -168,19 +171,29 @@ class TensorRTModel:
             raise BoardProblem("TensorRT could not enqueue a run")
 
 
-def require_precision(trt: Any, engine: Any, context: Any, precision: str, model: BoardModel) -> None:
-    """Raise `BoardProblem` if the engine's layers are not what was asked: flags are not trusted."""
+def precision_doubt(trt: Any, engine: Any, context: Any, precision: str, model: BoardModel) -> str:
+    """Raise `BoardProblem` if the engine's layers are not what was asked: flags are not trusted.
+
+    Returns the doubt that is left where none of them says what it computes in; nobody doubts that fp32 is fp32.
+    """
     inspector = engine.create_engine_inspector()
     inspector.execution_context = context
-    require_layers(str(inspector.get_engine_information(trt.LayerInformationFormat.JSON)), precision, model)
+    return layers_doubt(str(inspector.get_engine_information(trt.LayerInformationFormat.JSON)), precision, model)
 
 
-def require_layers(text: str, precision: str, model: BoardModel) -> None:
+def layers_doubt(text: str, precision: str, model: BoardModel) -> str:
     """The same for the inspector's text."""
-    faults = engine_faults(read_inspector(text), precision)
+    layers = read_inspector(text)
+    faults = engine_faults(layers, precision)
     if faults:
         name = os.path.basename(model.path)
         raise BoardProblem("the engine of %s is not %s: %s" % (name, precision, "; ".join(faults)))
+    return "" if any(layer.precision != "unknown" for layer in layers) else unsaid(precision)
+
+
+def unsaid(precision: str) -> str:
+    """The doubt about an engine that does not say what its layers compute in: that it is fp32 after all."""
+    return "" if precision == "fp32" else PRECISION_UNSAID
 
 
 def engine_path(job: BoardJob, chip: str, model: Optional[BoardModel]) -> str:

@@ -17,7 +17,13 @@ from typing import List, Optional, Tuple
 from fednas.export.board.problem import BoardProblem
 from fednas.toolchain.measure.kit.board.folder import BoardJob, BoardModel
 from fednas.toolchain.measure.kit.board.on_onnxruntime import BOARD_RUNTIMES
-from fednas.toolchain.measure.kit.board.on_tensorrt import engine_path, require_layers
+from fednas.toolchain.measure.kit.board.on_tensorrt import (
+    content_or_nothing,
+    engine_path,
+    layers_doubt,
+    put_file,
+    unsaid,
+)
 
 TRTEXEC_PLACES = ("/usr/src/tensorrt/bin/trtexec", "/opt/tensorrt/bin/trtexec")
 TRTEXEC_VISIT_S = 1
@@ -25,6 +31,8 @@ TRTEXEC_BUILD_LIMIT_S = 3600.0
 TRTEXEC_RUN_LIMIT_S = 300.0
 MOST_SAMPLES = 200
 """Kept of one visit: the first ones, none left out for its value."""
+LAYERS_SUFFIX = ".layers.json"
+"""Of the file beside an engine with what trtexec said of its layers; empty if it said nothing."""
 Version = Tuple[int, int, int]
 
 
@@ -40,6 +48,7 @@ class TrtexecBoard:
 
     def __init__(self, job: BoardJob) -> None:
         self._job = job
+        self.doubt = ""
         self.program = find_trtexec()
         self.release = trtexec_version(self.program)
         self.version = "%d.%d.%d (trtexec)" % self.release
@@ -61,6 +70,10 @@ class TrtexecBoard:
         plan = self.engine_of(model)
         if not os.path.exists(plan):
             self._build(model, plan)
+        # Kept beside the engine: it may have been built by an earlier sitting.
+        layers = content_or_nothing(plan + LAYERS_SUFFIX).decode("utf-8", "replace")
+        precision = self._job.precision
+        self.doubt = self.doubt or (layers_doubt(layers, precision, model) if layers else unsaid(precision))
         return TrtexecModel(self, plan)
 
     def run(self, options: List[str], limit_s: float) -> str:
@@ -87,9 +100,11 @@ class TrtexecBoard:
             self.run(files + options + ["--exportLayerInfo=" + layers], TRTEXEC_BUILD_LIMIT_S)
             if not os.path.exists(scratch):
                 raise BoardProblem("trtexec said that it succeeded, but wrote no engine")
-            if os.path.exists(layers):
-                with open(layers, encoding="utf-8", errors="replace") as stream:
-                    require_layers(stream.read(), self._job.precision, model)
+            said = content_or_nothing(layers)
+            if said:
+                layers_doubt(said.decode("utf-8", "replace"), self._job.precision, model)
+            # Also of nothing: what lies there is of an engine that is gone.
+            put_file(plan + LAYERS_SUFFIX, said)
             os.replace(scratch, plan)
         finally:
             for path in (scratch, layers):

@@ -8,6 +8,7 @@ from typing import IO, Any, Dict, List, NamedTuple, Optional, Tuple
 
 from fednas.export.board.problem import BoardProblem
 from fednas.toolchain.measure.kit.board.folder import PARTIAL_NAME, RESULTS_NAME, board_digest
+from fednas.toolchain.measure.kit.board.same import state_differences
 
 try:
     import fcntl
@@ -37,7 +38,7 @@ class Partial:
     Args:
         folder: of the kit.
         identity: what must be equal for readings to count together.
-        before: the board as it was when the first sitting began.
+        before: the board as it is now. Readings that are there must have been taken in the same state.
 
     Raises:
         BoardProblem: another run has it open, it is of another kit, or the disk is full.
@@ -50,10 +51,12 @@ class Partial:
         self.events: List[Dict[str, Any]] = []
         self.power: List[Dict[str, Any]] = []
         self.sittings: List[Dict[str, Any]] = []
+        self._sitting_from: List[int] = []
+        """How many readings there were when each sitting began."""
         self._synced = time.perf_counter()
         self._stream = _open_alone(self.path)
         try:
-            self.header = self._resume(identity) or self._start(identity, before)
+            self.header = self._resume(identity, before) or self._start(identity, before)
         except BaseException:
             self._stream.close()
             raise
@@ -113,8 +116,8 @@ class Partial:
         self._append(header)
         return header
 
-    def _resume(self, identity: Dict[str, str]) -> Optional[Dict[str, Any]]:
-        """Take in what stands there; None if nothing whole does."""
+    def _resume(self, identity: Dict[str, str], before: Dict[str, Any]) -> Optional[Dict[str, Any]]:
+        """Take in what stands there; None if no reading does."""
         content = self._stream.read() or b""
         # The last line may be torn: only what ends in a line break was fully written.
         whole = content[: content.rfind(b"\n") + 1]
@@ -123,11 +126,21 @@ class Partial:
         try:
             lines = [json.loads(line.decode("ascii")) for line in whole.splitlines()]
             header = lines[0]
-            _require_same(self.path, header, identity)
+            _require_version(header)
             for line in lines[1:]:
                 self._take_in(line)
+            wrong = _differences(header, identity, before)
         except (ValueError, KeyError, TypeError, IndexError) as err:
             raise BoardProblem("%s is damaged: %s" % (PARTIAL_NAME, err), "delete it to start again") from err
+        if wrong and self.readings:
+            hint = "delete it to start again, or put things back as they were"
+            raise BoardProblem("%s belongs to other measurements: %s" % (PARTIAL_NAME, "; ".join(wrong)), hint)
+        if not self.readings:
+            self.moments, self.events, self.power, self.sittings, self._sitting_from = [], [], [], [], []
+            return None
+        # A sitting that took no reading is none; the next one takes its number, and its lines overrule.
+        if self._sitting_from and self._sitting_from[-1] == len(self.readings):
+            del self.sittings[-1], self._sitting_from[-1]
         self._stream.truncate(len(whole))
         self._stream.seek(len(whole))
         return header  # type: ignore[no-any-return]
@@ -149,6 +162,10 @@ class Partial:
     def _put_sitting(self, number: int, known: Dict[str, Any]) -> None:
         if number == len(self.sittings):
             self.sittings.append({})
+            self._sitting_from.append(len(self.readings))
+        elif "began" in known:
+            # The one before it was killed ahead of its first reading.
+            self._sitting_from[number] = len(self.readings)
         self.sittings[number].update(known)
 
 
@@ -193,15 +210,17 @@ def _open_alone(path: str) -> "IO[bytes]":
     return stream
 
 
-def _require_same(path: str, header: Dict[str, Any], identity: Dict[str, str]) -> None:
+def _require_version(header: Dict[str, Any]) -> None:
     if header["schema"] != PARTIAL_SCHEMA:
         raise BoardProblem("%s is of another version of this script" % PARTIAL_NAME, "delete it to start again")
+
+
+def _differences(header: Dict[str, Any], identity: Dict[str, str], before: Dict[str, Any]) -> List[str]:
+    """Why readings to come do not count together with those that are there: home would refuse the results."""
     found = header["identity"]
-    wrong = [name for name in sorted(identity) if found.get(name) != identity[name]]
-    if wrong:
-        said = "; ".join("%s was %s, now %s" % (name, found.get(name), identity[name]) for name in wrong)
-        hint = "delete it to start again, or put things back as they were"
-        raise BoardProblem("%s belongs to other measurements: %s" % (os.path.basename(path), said), hint)
+    wrong = [(name, found.get(name), identity[name]) for name in sorted(identity) if found.get(name) != identity[name]]
+    wrong += state_differences(header["before"], before)
+    return ["%s was %s, now %s" % each for each in wrong]
 
 
 def _not_written(path: str, err: OSError) -> BoardProblem:
