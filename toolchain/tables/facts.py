@@ -51,7 +51,9 @@ def _trust(table: LatencyTable) -> Iterator[Fact]:
         yield "unfit", remark
     calibration = table.calibration
     if calibration.networks:
-        crowding = f", {_crowding(table):.0%} more at the median network" if calibration.crowding_per_ms else ""
+        crowding = (
+            f"; crowding adds {_crowding(table):.0%} at the median network" if calibration.crowding_per_ms else ""
+        )
         yield "calibration", f"{calibration.networks} networks: blocks x {calibration.scale:.3f} - overheads{crowding}"
     else:
         yield "calibration", "none: a network is the plain sum of its entries"
