@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 from fednas.common import FednasError
 from fednas.export import accuracy_of_logits
 from fednas.toolchain.data import ImageData, measured_preprocessing
-from fednas.toolchain.ship.source import Source
 from fednas.toolchain.supernet import SupernetHeader
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from fednas.toolchain.ship.source import Source
 
 MOST_MEAN = 0.5
 """Of normalised training images 0 is expected; this far off, standard deviations, they are others."""
@@ -20,7 +21,7 @@ FAR_BELOW = 0.1
 """Accuracy that a subnet may lack against the least one on record: architectures and test images differ."""
 
 
-def doubts_about_data(source: Source, logits: "NDArray[np.float32]", *, as_trained: bool = True) -> tuple[str, ...]:
+def doubts_about_data(source: "Source", logits: "NDArray[np.float32]", *, as_trained: bool = True) -> tuple[str, ...]:
     """What speaks against these images, in sentences; empty if nothing does, or without data.
 
     Either sign alone may have a good reason: other light, an architecture that was trained little. So it is a doubt.
@@ -36,7 +37,7 @@ def doubts_about_data(source: Source, logits: "NDArray[np.float32]", *, as_train
     """
     if source.data is None:
         return ()
-    strange = _strange_statistics(source.data)
+    strange = source.strange_statistics
     guesses = _no_better_than_chance(source.data, logits)
     poor = _poor_accuracy(source.header, source.data, logits) or guesses
     found = tuple(sign for sign in (strange, poor) if sign)
@@ -49,7 +50,7 @@ def doubts_about_data(source: Source, logits: "NDArray[np.float32]", *, as_train
     return tuple(f"Data: {sign}; are these the images that the supernet was made for{untrained}?" for sign in found)
 
 
-def _strange_statistics(data: ImageData) -> str:
+def strange_statistics(data: ImageData) -> str:
     """How normalised training images differ from what a network was trained on; empty if they do not."""
     wanted = data.preprocessing
     found = measured_preprocessing(data.train.images, wanted.value_range_max)

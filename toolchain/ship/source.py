@@ -8,6 +8,7 @@ from fednas.common import FednasError, sha256_of
 from fednas.export import Preprocessing, Supernet
 from fednas.toolchain.data import DataKind, ImageData, load_data, parse_data_spec
 from fednas.toolchain.embedded import embedded_supernet_path
+from fednas.toolchain.ship.agreement import strange_statistics
 from fednas.toolchain.space import SearchSpace
 from fednas.toolchain.supernet import SupernetHeader, open_supernet
 
@@ -29,6 +30,8 @@ class Source:
     preprocessing: Preprocessing
     preprocessing_known: bool
     """False: neither the supernet nor a data set says how images are prepared."""
+    strange_statistics: str = ""
+    """How the images differ from what the supernet was made for, by their pixels; empty if they do not."""
 
     @property
     def space(self) -> SearchSpace:
@@ -55,7 +58,7 @@ def open_source(supernet: Path | None, data: str | None) -> Source:
         images = images.with_preprocessing(header.preprocessing)
     images.check_fits(space.initial_input_channels, space.initial_input_hw, space.n_classes)
     images.check_class_names(header.class_names)
-    return Source(loaded, identity, images, _preprocessing(header, images), True)
+    return Source(loaded, identity, images, _preprocessing(header, images), True, strange_statistics(images))
 
 
 def _images(header: SupernetHeader, data: str | None) -> ImageData | None:

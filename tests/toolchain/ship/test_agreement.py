@@ -1,5 +1,6 @@
-"""Whether the images are those that the supernet was made for, where the supernet has no training record."""
+"""Whether the images are those that the supernet was made for: told by what the subnet gets right, and by pixels."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -7,7 +8,11 @@ import numpy as np
 import pytest
 
 from fednas.common import FednasError
-from fednas.toolchain.data import ImageData, LabelledImages, Preprocessing
+from fednas.profiles import find_profile
+from fednas.toolchain.data import ImageData, LabelledImages, Preprocessing, measured_preprocessing
+from fednas.toolchain.data.preprocessing import CHUNK
+from fednas.toolchain.search.request import Budgets
+from fednas.toolchain.ship import ShipJob, ship
 from fednas.toolchain.ship.agreement import doubts_about_data
 from fednas.toolchain.ship.source import Source
 
@@ -20,7 +25,7 @@ def source(images: int) -> Source:
     labelled = LabelledImages(noise, np.arange(images) % CLASSES)
     own = Preprocessing(channels=1, height=4, width=4, value_range_max=1.0, mean=(0.0,), std=(1.0,))
     data = ImageData("noise", tuple("abcd"), own, labelled, labelled, labelled)
-    return cast("Source", SimpleNamespace(data=data, header=SimpleNamespace(training=None)))
+    return cast("Source", SimpleNamespace(data=data, header=SimpleNamespace(training=None), strange_statistics=""))
 
 
 def logits(images: int, right: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -44,3 +49,24 @@ def test_one_that_was_not_trained_may_guess_and_it_is_said() -> None:
 def test_one_that_is_better_or_that_two_images_cannot_judge_is_not_doubted(images: int, right: int) -> None:
     # Wilson's lower end: 36 of 100 is above 0.27; 1 of 2 reaches from 0.09 up to 0.91.
     assert doubts_about_data(source(images), logits(images, right)) == ()
+
+
+@pytest.mark.parametrize("value", [0, 255, 7])
+def test_statistics_are_those_of_all_images_whatever_the_chunks(value: int) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (2 * CHUNK + 3, 2, 3, 3), dtype=np.uint8)
+    pixels[:, 1] = value  # without variation, so only centred
+    found = measured_preprocessing(pixels, 255.0)
+    assert found.mean == pytest.approx((pixels[:, 0].mean() / 255, value / 255), abs=1e-6)
+    assert found.std == pytest.approx((pixels[:, 0].std() / 255, 1.0), abs=1e-6)
+
+
+def test_the_images_are_looked_at_once_where_they_are_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    looks = []
+    monkeypatch.setattr(
+        "fednas.toolchain.ship.agreement.measured_preprocessing",
+        lambda raw, largest: looks.append(raw) or measured_preprocessing(raw, largest),
+    )
+    devices = {name: find_profile(name) for name in ("jetson", "raspberry-pi-5")}
+    budgets = Budgets(macs=1_000_000)
+    ship(ShipJob(devices=devices, supernet=None, budgets=budgets, precisions=("fp32",), data=None, out=tmp_path))
+    assert len(looks) == 1
