@@ -39,14 +39,14 @@ def test_a_board_with_an_ipv6_address(bench: Bench, board: Any, monkeypatch: pyt
     assert board.folders == []
 
 
-def test_results_that_are_not_believed_are_kept_here_only(
+def test_results_that_are_not_believed_are_kept_here_and_there(
     bench: Bench, board: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fednas.toolchain.measure.ssh.collect.read_results", read_results)
     with pytest.raises(FednasError, match=r"results .*results.json: missing key schema"):
         bench.collect()
     assert bench.places.results.is_file()
-    assert board.folders == []
+    assert [(folder / "kit" / "results.json").is_file() for folder in board.folders] == [True]
     assert not bench.places.state.exists()
 
 
