@@ -109,9 +109,10 @@ def place_of(target: Path, staging: Path) -> Path:
 def staged_fleet(out: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
     """A new folder for each name, to be filled; all take their places in ``out`` when the block ends, or none does.
 
-    Several folders, or one beside others, get an index; a rejected one takes the place that `place_of` says. Whatever
-    fails, also in the middle of putting the folders in place, brings back what was there before. Raises `FednasError`
-    as `staged_folder` does, and if an index file is there that is none of ours.
+    Several folders, or one beside others, get an index; a rejected one takes the place that `place_of` says, and one
+    that is not removes ``NAME.rejected`` too. Whatever fails, also in the middle of putting the folders in place,
+    brings back what was there before. Raises `FednasError` as `staged_folder` does, and if an index file is there that
+    is none of ours.
     """
     with ExitStack() as stack:
         folders = {name: stack.enter_context(staging_of(out / name)) for name in names}
@@ -120,12 +121,13 @@ def staged_fleet(out: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
         _require_our_index(out)
         yield folders
         moves = [Move(staging, place_of(out / name, staging)) for name, staging in folders.items()]
-        entries = _entries(out, {move.target.name: move.staging for move in moves})
+        retired = _rejected_twins(out, folders)
+        entries = _entries(out, {move.target.name: move.staging for move in moves}, retired)
         if len(entries) > 1 or (out / INDEX_FILE).exists():
             scratch = out / f".index.{secrets.token_hex(4)}.tmp"
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
             moves += _index_moves(out, scratch, entries)
-        put_in_place(moves)
+        put_in_place(moves, retired)
 
 
 def check_index(folder: Path) -> str | None:
@@ -180,12 +182,19 @@ def _require_our_index(out: Path) -> None:
         ) from err
 
 
-def _entries(out: Path, folders: dict[str, Path]) -> list[IndexEntry]:
-    """Of the new folders, and of shipped ones that were in ``out`` already."""
+def _rejected_twins(out: Path, folders: dict[str, Path]) -> list[Path]:
+    """What failed exports left beside the places of those that did not fail now."""
+    passed = [name for name, staging in folders.items() if read_manifest(staging).status != "rejected"]
+    twins = [out / (name + REJECTED) for name in passed if name + REJECTED not in folders]
+    return [twin for twin in twins if (twin / MANIFEST_FILE).is_file()]
+
+
+def _entries(out: Path, folders: dict[str, Path], retired: Sequence[Path] = ()) -> list[IndexEntry]:
+    """Of the new folders, and of shipped ones that were in ``out`` already and stay."""
     found = {name: index_entry(name, staging) for name, staging in folders.items()}
     for manifest in out.glob(f"[!.]*/{MANIFEST_FILE}"):
         name = manifest.parent.name
-        if name not in found:
+        if name not in found and manifest.parent not in retired:
             # A folder of a newer version, or a damaged one, is no reason to lose this job's work.
             with suppress(FednasError):
                 found[name] = index_entry(name, manifest.parent)

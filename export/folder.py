@@ -133,8 +133,8 @@ class Move:
     target: Path
 
 
-def put_in_place(moves: Sequence[Move]) -> None:
-    """Rename all to their targets, which may exist; if one fails, all targets are again what they were.
+def put_in_place(moves: Sequence[Move], retired: Sequence[Path] = ()) -> None:
+    """Rename all to their targets, which may exist, and remove ``retired``; if one fails, all is again as it was.
 
     Only a crash of the machine in between can leave some new and some old ones; the old ones that were replaced then
     lie beside them as ``.NAME.*.old``. Raises `FednasError` if the disk refuses.
@@ -143,7 +143,12 @@ def put_in_place(moves: Sequence[Move]) -> None:
         if move.staging.is_dir() and not (move.staging / MANIFEST_FILE).is_file():
             raise ContractError(f"{move.target} was staged without a manifest")
     begun: list[tuple[Move, Path | None]] = []
+    gone: list[tuple[Path, Path]] = []
     try:
+        for folder in retired:
+            with file_errors(folder, "output folder"):
+                if (aside := _stepped_aside(folder)) is not None:
+                    gone.append((folder, aside))
         for move in moves:
             with file_errors(move.target, "output folder"):
                 # A folder cannot be renamed over a full one: the old one steps aside.
@@ -151,17 +156,23 @@ def put_in_place(moves: Sequence[Move]) -> None:
                 begun.append((move, aside))
                 move.staging.rename(move.target)
     except BaseException:
-        for move, aside in reversed(begun):
-            if not move.staging.exists():
-                move.target.rename(move.staging)
-            if aside is not None:
-                aside.rename(move.target)
+        _take_back(begun, gone)
         raise
-    for _, aside in begun:
+    for _, aside in (*begun, *gone):
         if aside is not None and aside.is_dir():
             shutil.rmtree(aside, ignore_errors=True)
         elif aside is not None:
             aside.unlink(missing_ok=True)
+
+
+def _take_back(begun: Sequence[tuple[Move, Path | None]], gone: Sequence[tuple[Path, Path]]) -> None:
+    for move, aside in reversed(begun):
+        if not move.staging.exists():
+            move.target.rename(move.staging)
+        if aside is not None:
+            aside.rename(move.target)
+    for folder, aside in gone:
+        aside.rename(folder)
 
 
 def _stepped_aside(target: Path) -> Path | None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fednas.common import FednasError
-from fednas.export import FleetIndex, check_index, staged_fleet
+from fednas.common import FednasError, encode_json
+from fednas.export import FleetIndex, check_index, read_manifest, staged_fleet
 
 
 def fill(folders: dict[str, Path], shipped: Path) -> None:
@@ -121,3 +121,49 @@ def test_an_index_that_lies_is_found(tmp_path: Path, shipped_once: Path) -> None
     assert check_index(out) == "index.json says something else about a than its manifest; export again"
     shutil.rmtree(out / "a")
     assert check_index(out) == "index.json names the folder 'a', which is not there"
+
+
+def make_rejected(out: Path, name: str, shipped: Path) -> None:
+    with staged_fleet(out, [name]) as folders:
+        fill(folders, shipped)
+        manifest = msgspec.structs.replace(read_manifest(folders[name]), status="rejected")
+        (folders[name] / "manifest.json").write_text(encode_json(manifest))
+
+
+def test_a_good_export_takes_the_place_of_its_rejected_twin(tmp_path: Path, shipped_once: Path) -> None:
+    make(tmp_path, ["a"], shipped_once)
+    make_rejected(tmp_path, "a", shipped_once)
+    assert (tmp_path / "a.rejected").is_dir()
+    make(tmp_path, ["a", "b"], shipped_once)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "index.html", "index.json", "index.md"]
+    index = msgspec.json.decode((tmp_path / "index.json").read_bytes(), type=FleetIndex)
+    assert [(entry.folder, entry.status) for entry in index.devices] == [("a", "verified"), ("b", "verified")]
+    assert check_index(tmp_path) is None
+
+
+def test_the_twin_stays_where_the_good_export_cannot_be_placed(
+    tmp_path: Path, shipped_once: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, ["a"], shipped_once)
+    make_rejected(tmp_path, "a", shipped_once)
+    before, rename = content(tmp_path), Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp") and target.name == "a":
+            raise PermissionError(13, "no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(FednasError, match="not writable"):
+        make(tmp_path, ["a"], shipped_once)
+    assert content(tmp_path) == before
+
+
+def test_a_twin_with_files_of_somebody_else_is_refused(tmp_path: Path, shipped_once: Path) -> None:
+    make(tmp_path, ["a"], shipped_once)
+    make_rejected(tmp_path, "a", shipped_once)
+    (tmp_path / "a.rejected" / "thesis.txt").write_text("mine")
+    before = content(tmp_path)
+    with pytest.raises(FednasError, match=r"holds thesis.txt, which fednas-export did not write"):
+        make(tmp_path, ["a"], shipped_once)
+    assert content(tmp_path) == before
