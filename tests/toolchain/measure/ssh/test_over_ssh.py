@@ -47,7 +47,7 @@ def test_results_that_are_not_believed_are_kept_here_and_there(
         bench.collect()
     assert bench.places.results.is_file()
     assert [(folder / "kit" / "results.json").is_file() for folder in board.folders] == [True]
-    assert not bench.places.state.exists()
+    assert bench.places.state.exists()
 
 
 def test_results_larger_than_any_are_not_taken(bench: Bench, board: Any, monkeypatch: pytest.MonkeyPatch) -> None:

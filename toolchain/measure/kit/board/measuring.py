@@ -82,7 +82,9 @@ class Measuring:
 
     def begin(self, state: Dict[str, Any]) -> None:
         """A sitting begins, with the board in this state; it is noted down when it takes its first reading."""
-        self._begun = {"began": utc_now(), "before": state, "after": None}
+        around: Dict[str, Optional[float]] = dict.fromkeys(("timer_share", "others_cores", "stolen", "throttled"))
+        around["load_s"] = 0.0
+        self._begun = {"began": utc_now(), "before": state, "around": around, "after": None}
 
     def end(self, state: Dict[str, Any]) -> None:
         """Note down how the sitting went, and the board as it is now."""
@@ -207,7 +209,7 @@ class Measuring:
         spent_ms = latency_ms * times
         self._shortest_ms = spent_ms if self._shortest_ms is None else min(self._shortest_ms, spent_ms)
         if self._begun is not None:
-            self._partial.add_sitting(self._sitting, dict(self._begun, around=self.around()))
+            self._partial.add_sitting(self._sitting, self._begun)
             self._begun = None
         # Rounded as they are written, so that a resumed run has the very same numbers.
         samples = tuple(float("%.6g" % sample) for sample in model.samples)
