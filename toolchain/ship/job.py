@@ -113,20 +113,21 @@ class ShippedDevice:
 
     @property
     def exit_code(self) -> ExitCode:
-        """4 if it failed its verification, 3 or 5 if a reading misses a budget or cannot tell, else 0.
+        """4 if it failed its verification, 3 if a budget is missed, 5 if a reading cannot tell, else 0.
 
         An accuracy drop above its limit is a failed verification; 5 also where its interval cannot tell.
 
-        Where the device is elsewhere and nothing but a prediction speaks for a latency budget, the search kept to
-        it and that is all that can be done: the report says ``cannot tell``, and the job has not failed.
+        Where the device is elsewhere and nothing but a prediction speaks of a latency budget, its interval may well
+        straddle the limit: the report says ``cannot tell``, and the job has not failed. An interval that lies above
+        the limit as a whole, as only a given architecture can have, misses it.
         """
         if self.manifest.status == "rejected":
             return ExitCode.VERIFICATION_FAILED
         shipment = self.manifest.shipment
+        if any(budget.verdict == "missed" for budget in shipment.budgets):
+            return ExitCode.BUDGET_MISSED
         here = shipment.device.name == LOCAL
         checked = [b for b in shipment.budgets if here or b.basis in ("measured", "exact")]
-        if any(budget.verdict == "missed" for budget in checked):
-            return ExitCode.BUDGET_MISSED
         drops = [found.drop for model in self.manifest.models for found in model.all_evidence]
         verdicts = [budget.verdict for budget in checked] + [drop.verdict for drop in drops if drop]
         if "cannot tell" in verdicts:

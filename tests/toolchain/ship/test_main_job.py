@@ -104,6 +104,18 @@ def test_a_given_architecture_is_exported_without_a_search(tmp_path: Path) -> No
     assert "and is this architecture trained and recalibrated?" in result.stderr
 
 
+@pytest.mark.parametrize(("limit", "verdict", "code"), [("0.0001ms", "missed", 3), ("0.2ms", "cannot tell", 0)])
+def test_a_given_architecture_misses_where_the_whole_estimate_lies_above(
+    tmp_path: Path, limit: str, verdict: str, code: int
+) -> None:
+    arch = tmp_path / "arch.json"
+    arch.write_text(json.dumps(smallest_architecture(load_space(embedded_space_path())).as_dict()))
+    arguments = ("--device", "jetson", "--arch", str(arch), "--data", "none", "--max-latency", limit)
+    result = run(*arguments, "--out", str(tmp_path / "out"))
+    (budget,) = read_manifest(tmp_path / "out" / "jetson").shipment.budgets
+    assert (budget.basis, budget.verdict, result.exit_code) == ("estimated", verdict, code)
+
+
 def test_without_data_nothing_is_claimed_about_accuracy(tmp_path: Path) -> None:
     result = run("--device", "jetson", "--data", "none", "--out", str(tmp_path / "out"))
     assert result.exit_code == 0
