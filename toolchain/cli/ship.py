@@ -70,7 +70,7 @@ def fednas_export(
     ] = 1,
     runtime: Annotated[
         list[str] | None,
-        typer.Option(help="Ship the own files of this runtime too: openvino, ncnn; may be repeated."),
+        typer.Option(help="Ship the own files of these runtimes too: openvino, ncnn, separated by commas."),
     ] = None,
     workspace: Annotated[
         str | None, typer.Option(help="Memory for building a TensorRT engine on this machine, such as 1GiB; 512MiB.")
@@ -148,7 +148,7 @@ def fednas_export(
         input_type=_input_type(input_type),
         candidates=candidates,
         card=card,
-        runtimes=tuple(runtime or ()),
+        runtimes=tuple(part.strip() for given in runtime or () for part in given.split(",")),
         engine=_engine_options(workspace, optimization_level, engine_batches, timing_caches),
         max_accuracy_drop=None if max_accuracy_drop is None else parse_share(max_accuracy_drop, "--max-accuracy-drop"),
     )

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from fednas.common import ExitCode, FednasError
 from fednas.export import Manifest, ncnn_file, read_manifest, verify_folder
 from fednas.profiles import find_profile
+from fednas.toolchain.cli import app
 from fednas.toolchain.search.request import Budgets
 from fednas.toolchain.ship import ShipJob, ship
 
@@ -140,6 +142,20 @@ def test_pixels_as_uint8_reach_openvino(tmp_path: Path) -> None:
     (shipped,) = ship(job(tmp_path / "out", input_type="uint8", runtimes=("openvino",)))
     assert shipped.manifest.models[0].converted[0].evidence.passed
     assert verify_folder(shipped.folder).passed
+
+
+def test_runtimes_may_be_separated_by_commas(tmp_path: Path) -> None:
+    arguments = ("--device", "raspberry-pi-5", "--max-macs", "1M", "--out", str(tmp_path / "out"))
+    done = CliRunner().invoke(app, [*arguments, "--runtime", "openvino, ncnn"])
+    assert done.exit_code == 0, done.output
+    files = converted(read_manifest(tmp_path / "out" / "raspberry-pi-5"))
+    assert list(files) == ["fp32 openvino", "fp32 ncnn"]
+    for wrong, named in (
+        ("openvino,nccn", "unknown runtime 'nccn'; did you mean ncnn"),
+        ("ncnn,", "unknown runtime ''"),
+    ):
+        done = CliRunner().invoke(app, [*arguments, "--runtime", wrong])
+        assert (done.exit_code, named in done.stderr) == (1, True)
 
 
 def test_a_devices_own_runtime_is_served_unasked(tmp_path: Path) -> None:
