@@ -190,9 +190,9 @@ class _Run:
             self._insist(lambda: self._board.fetch_results(self._state.folder, scratch))
 
     def believe(self, collected: Collected) -> None:
-        """They are results of the job; more readings may make them fit, unless something went on around them."""
+        """They are results of the job; more readings may make them fit, unless what was wrong was not in them."""
         self._believed = True
-        self._more_may_help = not any(sitting_remarks(collected))
+        self._more_may_help = not (any(sitting_remarks(collected)) or collected.conditions.doubts)
 
     def note_unfit(self, err: BaseException) -> None:
         """Remember readings that came home and were found unfit, where more may help."""

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ssh_bench import Bench, no_kit, readings_on, wait_for
+from ssh_bench import Bench, no_kit, read_counted, readings_on, wait_for
 
 from fednas.common import ExitCode, FednasError, encode_json
-from fednas.toolchain.measure.job import Collected
+from fednas.toolchain.measure.conditions import Conditions
+from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.ssh import SshAddress
 from fednas.toolchain.measure.ssh.board import Board
 from fednas.toolchain.measure.ssh.link import Link
@@ -208,4 +209,14 @@ def test_results_that_are_refused_stay_on_the_board(bench: Bench, board: Any, mo
     (folder,) = board.folders
     assert bench.said[-1].startswith(f"board: the readings so far stand in {folder}; --resume goes on with them")
     assert len(bench.collect(resume=True, kit=no_kit).readings) == 2
+    assert board.folders == []
+
+
+def test_more_readings_do_not_help_against_a_doubt(bench: Bench, board: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def doubtful(path: Path, *, job: MeasuringJob) -> Collected:
+        return replace(read_counted(path, job=job), conditions=Conditions(doubts=("which precision?",)))
+
+    monkeypatch.setattr("fednas.toolchain.measure.ssh.collect.read_results", doubtful)
+    with pytest.raises(FednasError, match="not fit to measure"):
+        bench.collect(kit=bench.kit(rounds=2), judge=unfit_below(5))
     assert board.folders == []
