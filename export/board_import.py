@@ -145,8 +145,9 @@ def _gaps_left(gaps: tuple[str, ...], manifest: Manifest, record: BoardRecord) -
     found = [f"{BOARD_GAP} no engine of {', '.join(missing)} was run there."] if missing else []
     if silent:
         found.append(f"{BOARD_GAP} TensorRT does not say in which precision the layers of {', '.join(silent)} run.")
-    if judged and _latency_of_one(manifest.shipment, record) is None:
-        found.append(f"{BOARD_GAP} {judged[0].model} was timed with batches of {judged[0].latency.batch}, not of one.")
+    timed = judged[0].latency if judged else None
+    if timed is not None and _latency_of_one(manifest.shipment, record) is None:
+        found.append(f"{BOARD_GAP} {judged[0].model} was timed with batches of {timed.batch}, not of one.")
     return (*others, *found, ACCURACY_GAP)
 
 
@@ -187,4 +188,4 @@ def _measured(shipment: Shipment, record: BoardRecord) -> str:
 def _latency_of_one(shipment: Shipment, record: BoardRecord) -> EngineLatency | None:
     """Of the judged precision's engine, if it was timed with one image."""
     judged = (e.latency for e in record.engines if e.precision == shipment.precision)
-    return next((latency for latency in judged if latency.batch == 1), None)
+    return next((latency for latency in judged if latency is not None and latency.batch == 1), None)

@@ -89,7 +89,8 @@ class EngineRecord(Record, frozen=True, kw_only=True):
     size_bytes: int
     build_seconds: float
     evidence: ArtefactEvidence
-    latency: EngineLatency
+    latency: EngineLatency | None
+    """Null: measuring was not wanted."""
     layers: EngineLayers
     faults: tuple[str, ...]
     """Why its layers are not in the precision asked for; empty if they are, or if nobody can tell."""

@@ -311,7 +311,8 @@ class Manifest(Header, frozen=True, kw_only=True):
         """Latency of one image by the engine of ``model``, as the board measured it, else as it was built in place."""
         engines = [engine for engine in self.board.engines if engine.model == model.file] if self.board else []
         engines += [model.engine] if model.engine else []
-        return next((engine.latency for engine in engines if engine.latency.batch == 1), None)
+        latencies = [engine.latency for engine in engines]
+        return next((each for each in latencies if each is not None and each.batch == 1), None)
 
 
 def verdict_of(low: float, high: float, limit: float) -> Verdict:

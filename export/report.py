@@ -69,7 +69,7 @@ def headline(status: Status, shipment: Shipment, models: Sequence[Model]) -> str
         if shipment.latency.predicted.precision != shipment.precision:
             label += f" {shipment.latency.predicted.precision}"
         what += f", {label} latency {format_latency_ms(shipment.latency.predicted.latency_ms)}"
-    if judged.engine is not None:
+    if judged.engine is not None and judged.engine.latency is not None:
         what += f", engine {format_latency_ms(judged.engine.latency.median_ms)} measured"
     elif shipment.latency.measured is not None:
         what += f", {format_latency_ms(shipment.latency.measured.median_ms)} measured"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fednas.common import format_bytes, format_latency_ms
 from fednas.export.board_record import BoardRecord
-from fednas.export.engine_record import EngineRecord
+from fednas.export.engine_record import EngineLatency, EngineRecord
 from fednas.export.evidence import ArtefactEvidence
 from fednas.export.manifest import Model
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table
@@ -72,16 +72,25 @@ def engine_row(engine: EngineRecord) -> tuple[str, ...]:
         f"{error} (allowed {parity.tolerance.max_relative_error:g}; {parity.images} inputs)",
         f"{parity.top1_agreement:.2%}",
         str(engine.layers),
-        f"{format_latency_ms(read.median_ms)} ({format_latency_ms(read.low_ms)} to {format_latency_ms(read.high_ms)})",
-        f"{format_latency_ms(read.p10_ms)} to {format_latency_ms(read.p90_ms)}",
+        *_times(read),
     )
+
+
+def _times(read: EngineLatency | None) -> tuple[str, str]:
+    if read is None:
+        return "not measured", ""
+    median, low, high = map(format_latency_ms, (read.median_ms, read.low_ms, read.high_ms))
+    return f"{median} ({low} to {high})", f"{format_latency_ms(read.p10_ms)} to {format_latency_ms(read.p90_ms)}"
 
 
 _WAYS = {"module": "its Python module", "trtexec": "trtexec"}
 
 
 def _timing(engines: Sequence[EngineRecord]) -> Paragraph:
-    ways = dict.fromkeys(f"batch {e.latency.batch}, {e.latency.runs} runs, {e.latency.clock}" for e in engines)
+    reads = [engine.latency for engine in engines if engine.latency is not None]
+    if not reads:
+        return Paragraph("Latency: it was not to be measured.")
+    ways = dict.fromkeys(f"batch {read.batch}, {read.runs} runs, {read.clock}" for read in reads)
     return Paragraph(f"Latency: median with its 95% interval; {'; '.join(ways)}.")
 
 

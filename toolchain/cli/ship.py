@@ -280,7 +280,8 @@ def _model_rows(model: "Model", manifest: "Manifest") -> list[tuple[str, str]]:
         rows.append((f"{model.precision} kept in fp32", f"{kept} of {of_all} layers, for the accuracy limit"))
     if model.engine is not None:
         engine = model.engine
-        read = f"{format_latency_ms(engine.latency.median_ms)}, layers: {engine.layers}"
+        latency = format_latency_ms(engine.latency.median_ms) if engine.latency else "latency not measured"
+        read = f"{latency}, layers: {engine.layers}"
         rows.append((f"{model.precision} engine", f"TensorRT {engine.tensorrt_version}, {read}"))
     if model.measured is not None and model.precision != manifest.shipment.precision:
         rows.append((f"{model.precision} latency", f"{format_latency_ms(model.measured.median_ms)} (measured)"))

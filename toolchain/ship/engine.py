@@ -23,6 +23,8 @@ from fednas.profiles import DeviceProfile
 from fednas.toolchain.doctor import nvidia_gpu
 
 CLOCK = "device events, no CUDA graph"
+ENGINE_SECONDS = 10.0
+"""Spent on measuring one engine."""
 
 
 def engine_here(
@@ -32,7 +34,7 @@ def engine_here(
     proof: Callable[[Runner], ArtefactEvidence],
     *,
     options: EngineOptions | None = None,
-    seconds: float = 10.0,
+    seconds: float = ENGINE_SECONDS,
 ) -> tuple[EngineRecord | None, tuple[str, ...]]:
     """Build ``model.PRECISION.plan`` beside ``model_file`` if this machine is of the device's kind, and prove it.
 
@@ -45,7 +47,7 @@ def engine_here(
         precision: what the file holds.
         proof: holds a runner against the source, as the ONNX file was.
         options: how to build it; the precision is that of the file.
-        seconds: spent on measuring.
+        seconds: spent on measuring; 0: latency is not measured.
 
     Returns:
         What was found out about the engine, if one was built, and what the report must say.
@@ -66,7 +68,7 @@ def engine_here(
         build_seconds = time.perf_counter() - start
         with TensorRTRunner(plan) as runner:
             evidence = proof(runner)
-            samples = runner.time_ms(seconds=seconds)
+            samples = runner.time_ms(seconds=seconds) if seconds > 0 else []
             layers = runner.layers()
     record = EngineRecord(
         model=model_file.name,
@@ -77,7 +79,7 @@ def engine_here(
         size_bytes=built.size_bytes,
         build_seconds=round(build_seconds, 3),
         evidence=evidence,
-        latency=EngineLatency.of(samples, batch=1, clock=CLOCK),
+        latency=EngineLatency.of(samples, batch=1, clock=CLOCK) if samples else None,
         layers=EngineLayers.of(layers),
         faults=layer_faults(layers, precision),
     )

@@ -18,7 +18,7 @@ from fednas.export import (
     tolerance_for,
 )
 from fednas.profiles import DeviceProfile
-from fednas.toolchain.ship.engine import engine_here
+from fednas.toolchain.ship.engine import ENGINE_SECONDS, engine_here
 from fednas.toolchain.ship.precisions import Artefact
 from fednas.toolchain.ship.readings import Reading, measure_here
 from fednas.toolchain.ship.runtimes import converted_models
@@ -86,15 +86,15 @@ def prove(
 ) -> Proven:
     """Run the file on the proof's inputs, build its engine and measure it, as far as this machine can.
 
-    ``reading``: of this file's latency, where it was measured already; ``measure``: whether to measure it else.
-    ``runtimes``: for whose own files the network is converted too. ``options``: of the engine. What a runtime cannot
-    make is recorded as failed, and the rest goes on.
+    ``reading``: of this file's latency, where it was measured already; ``measure``: whether to measure it else, and
+    its engine. ``runtimes``: for whose own files the network is converted too. ``options``: of the engine. What a
+    runtime cannot make is recorded as failed, and the rest goes on.
     """
     onnx_file, precision = artefact.onnx_file, artefact.precision
     with OrtRunner(onnx_file.path) as runner:
         logits = runner.infer_all(proof.inputs)
         evidence = proof.of_logits(runner.name, logits, precision)
-    engine, remarks, failed = _engine(artefact, proof, profile, options)
+    engine, remarks, failed = _engine(artefact, proof, profile, options, ENGINE_SECONDS if measure else 0.0)
     converted, refused = converted_models(artefact, runtimes, proof)
     reading = reading or (measure_here(onnx_file, profile, space) if measure else Reading(None, NOT_WANTED))
     model = Model.from_onnx(
@@ -115,13 +115,18 @@ def prove(
 
 
 def _engine(
-    artefact: Artefact, proof: Proof, profile: DeviceProfile, options: EngineOptions | None
+    artefact: Artefact, proof: Proof, profile: DeviceProfile, options: EngineOptions | None, seconds: float
 ) -> tuple[EngineRecord | None, tuple[str, ...], tuple[FailedArtefact, ...]]:
     """The engine if one is built here, what the report must say, and the failure if the build failed."""
     path, precision = artefact.onnx_file.path, artefact.precision
     try:
         engine, remarks = engine_here(
-            path, profile, precision, lambda runner: proof.of_runner(runner, precision), options=options
+            path,
+            profile,
+            precision,
+            lambda runner: proof.of_runner(runner, precision),
+            options=options,
+            seconds=seconds,
         )
     except FednasError as err:
         return None, (), (FailedArtefact.of("tensorrt", err),)

@@ -99,6 +99,7 @@ def test_a_good_result_becomes_part_of_the_folder(folder: Path) -> None:
     assert (manifest.status, manifest.reasons) == ("verified", ())
     assert manifest.board is not None
     int8 = manifest.board.engines[1]
+    assert int8.latency is not None
     assert (int8.latency.median_ms, int8.latency.runs, int8.latency.batch) == (2.0, 151, 1)
     assert (int8.layers.int8, int8.evidence.parity.images) == (1, 32)
     latency = manifest.shipment.budgets[0]

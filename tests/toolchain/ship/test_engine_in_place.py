@@ -105,6 +105,7 @@ def test_it_is_proven_measured_and_counted(monkeypatch: pytest.MonkeyPatch) -> N
     machine(monkeypatch, tensorrt=True, capability="8.7")
     found, _ = ship_engine.engine_here(Path("model.int8.onnx"), find_profile("jetson"), "int8", evidence)
     assert isinstance(found, EngineRecord)
+    assert found.latency is not None
     assert (found.latency.median_ms, found.latency.p99_ms, found.latency.runs) == (0.5, 0.5, 100)
     assert (found.layers.int8, found.reasons) == (1, ())
     found, _ = ship_engine.engine_here(Path("model.fp16.onnx"), find_profile("jetson"), "fp16", evidence)
@@ -153,6 +154,22 @@ def test_a_latency_budget_is_judged_on_the_engine(
     report = (tmp_path / "jetson" / "report.md").read_text()
     assert "engine 0.5 ms measured" in report.splitlines()[2]
     assert "The TensorRT engine:" not in report
+    assert verify_folder(tmp_path / "jetson").passed
+
+
+def test_nothing_is_measured_where_nothing_is_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def never(*_: object, **__: object) -> list[float]:
+        raise AssertionError("an engine was measured")
+
+    monkeypatch.setattr(FakeRunner, "time_ms", never)
+    code, options = ship_there(monkeypatch, tmp_path, "--max-macs", "1M", "--profile-seconds", "0")
+    assert (code, len(options)) == (0, 1)
+    engine = read_manifest(tmp_path / "jetson").models[0].engine
+    assert engine is not None
+    assert (engine.latency, engine.evidence.passed) == (None, True)
+    report = (tmp_path / "jetson" / "report.md").read_text()
+    assert "Latency: it was not to be measured." in report
+    assert "engine 0.5 ms measured" not in report
     assert verify_folder(tmp_path / "jetson").passed
 
 
