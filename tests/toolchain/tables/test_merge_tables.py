@@ -184,7 +184,7 @@ def test_contradictions_beyond_noise_are_refused() -> None:
 
 def test_modelled_entries_belong_to_the_fit_of_one_session() -> None:
     modelled = make_table(entry(STEM, 1.0), entry(HEAD, 1.0, origin="modelled", samples=0))
-    with pytest.raises(FednasError, match=r"b\.json holds 1 modelled .* no readings to be weighed .* --resume; only"):
+    with pytest.raises(FednasError, match=r"b\.json holds 1 modelled .* no readings to be weighed .* --seconds; only"):
         merge(given(make_table()), given(modelled, "b.json"))
 
 
