@@ -158,8 +158,8 @@ def _own_share(members: set[int], weights: Sequence[int], first_held_out: int) -
 
 def expected_share(plan: Plan) -> float:
     """How much longer a session lasts because the held-out subnets are read in it too."""
-    whole = sum(_macs(specs) + 3e6 for specs in plan.candidates)
-    return whole / (whole - sum(_macs(specs) + 3e6 for specs in plan.held_out))
+    costs = [plan.visits_of(index) * (_macs(specs) + 3e6) for index, specs in enumerate(plan.candidates)]
+    return sum(costs) / sum(costs[: len(costs) - len(plan.held_out)])
 
 
 def _macs(specs: Specs) -> int:

@@ -38,7 +38,7 @@ class MeasuringJob:
         """
         parts = [
             *("+".join(spec.key for spec in specs) for specs in self.plan.candidates),
-            f"{self.runtime} {self.precision} {self.threads} {self.batch} {self.seed} {self.plan.passes}",
+            f"{self.runtime} {self.precision} {self.threads} {self.batch} {self.seed} {self.plan.passes} {self.plan.visits}",
             f"groups of {group_weights}",
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -33,6 +33,9 @@ CHOSEN_SHARE = 0.75
 """Of the seconds; the rest goes to the reference, which is read in every round of every group."""
 MACS_PER_MS = 30e6
 """Of a common core: before anything is measured, the best guess at how long a reading takes."""
+NETWORK_VISITS = 3
+"""Of the exhaustive plan: its rounds are as few as thousands of blocks allow, and all that it learns of the sum of
+blocks, and all that it says of its own error, stands on a few dozen networks."""
 FEWEST_PASSES, MOST_PASSES, SECONDS_PER_PASS = 3, 5, 60.0
 """A network loaded anew lies elsewhere in memory, and is up to some per cent faster or slower for it: three times at
 least, and more often where the readings of a pass take longer than loading does."""
@@ -58,11 +61,17 @@ class Plan:
     """Every distinct block of the space: what the table prices."""
     passes: int = FEWEST_PASSES
     """How often everything is loaded and read anew, where loading is quick."""
+    visits: int = 1
+    """Readings of a whole network in each round; a block alone, and the reference, have one."""
 
     @property
     def candidates(self) -> tuple[Specs, ...]:
         """Reference, blocks, calibration and held-out networks, in this order."""
         return (self.reference, *((block,) for block in self.blocks), *self.calibration, *self.held_out)
+
+    def visits_of(self, candidate: int) -> int:
+        """Readings of this candidate in each round."""
+        return self.visits if candidate > len(self.blocks) else 1
 
 
 def plan_for(name: str, space: SearchSpace, *, seed: int = 0, seconds: float = 60.0, batch: int = 1) -> Plan:
@@ -137,6 +146,7 @@ def exhaustive_plan(space: SearchSpace, *, seed: int = 0, seconds: float = 0.0, 
         calibration=(reference, *networks[: half - 1], *telling),
         held_out=tuple(networks[half - 1 :]),
         priced=blocks,
+        visits=NETWORK_VISITS,
     )
 
 

@@ -123,7 +123,10 @@ def measure(
     passes = passes_of(job)
     groups = groups_of(candidates, passes, job.seed, most_weights())
     rounds, tail = math.ceil(LEAST_ROUNDS / passes), math.ceil(TAIL_READINGS / passes) if job.tails else 0
-    weights = [sum(_expected_ms(candidates[index], job.batch) for index in group) for group in groups]
+    weights = [
+        sum(job.plan.visits_of(index) * _expected_ms(candidates[index], job.batch) for index in group)
+        for group in groups
+    ]
     finished_s = 0.0
     with _Loader(job, watch or Watch(), cache) as loader:
         for number, group in enumerate(groups):
@@ -268,7 +271,7 @@ class _Group:
 
     def __init__(self, number: int, group: Sequence[int], loader: _Loader, journal: Journal) -> None:
         self._number = number
-        self._group = list(group)
+        self._round = [index for index in group for _ in range(loader.job.plan.visits_of(index))]
         self._journal = journal
         self._seed = loader.job.seed
         self._seconds = loader.job.seconds
@@ -307,8 +310,8 @@ class _Group:
         elapsed_s = last_s = 0.0
         # Half a round too many as often as half a round too few: the sum over groups meets the job's seconds.
         while due.unmet(spent_s + elapsed_s + last_s / 2, done):
-            rng.shuffle(self._group)
-            for index in self._group:
+            rng.shuffle(self._round)
+            for index in self._round:
                 done.add(self._read(index, start))
             self._watch.look()
             now_s = time.perf_counter() - start - spent_s

@@ -83,7 +83,7 @@ def test_seconds_that_are_none_are_refused(name: str, seconds: float, tiny_space
         plan_for(name, tiny_space, seconds=seconds)
 
 
-def test_readings_of_other_groups_or_passes_are_of_another_job(tiny_space: SearchSpace) -> None:
+def test_readings_of_other_groups_passes_or_visits_are_of_another_job(tiny_space: SearchSpace) -> None:
     job = MeasuringJob(
         device="cpu",
         plan=exhaustive_plan(tiny_space),
@@ -95,4 +95,5 @@ def test_readings_of_other_groups_or_passes_are_of_another_job(tiny_space: Searc
         seed=0,
     )
     more = dataclasses.replace(job, plan=dataclasses.replace(job.plan, passes=5))
-    assert len({job.digest(1 << 24), job.digest(1 << 25), more.digest(1 << 24)}) == 3
+    oftener = dataclasses.replace(job, plan=dataclasses.replace(job.plan, visits=2))
+    assert len({job.digest(1 << 24), job.digest(1 << 25), more.digest(1 << 24), oftener.digest(1 << 24)}) == 4

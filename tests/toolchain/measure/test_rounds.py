@@ -15,7 +15,7 @@ from fednas.toolchain.measure import clock
 from fednas.toolchain.measure.conditions import Watch
 from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.journal import Journal
-from fednas.toolchain.measure.plan import plan_for
+from fednas.toolchain.measure.plan import NETWORK_VISITS, plan_for
 from fednas.toolchain.measure.rounds import LEAST_ROUNDS, measure, usual_ms
 from fednas.toolchain.measure.runtimes import TimedModel
 from fednas.toolchain.space import SearchSpace
@@ -84,7 +84,9 @@ def test_every_model_has_the_readings_that_its_median_needs(job: MeasuringJob, m
     with Journal(None, job="", resume=False) as journal:
         measure(job, journal)
     counts = np.bincount([reading.candidate for reading in journal.readings])
-    assert list(counts) == [PASSES * ROUNDS_OF_A_PASS] * len(job.plan.candidates)
+    assert list(counts) == [PASSES * ROUNDS_OF_A_PASS * job.plan.visits_of(i) for i in range(len(job.plan.candidates))]
+    assert {job.plan.visits_of(i) for i in range(1 + len(job.plan.blocks))} == {1}
+    assert job.plan.visits_of(1 + len(job.plan.blocks)) == NETWORK_VISITS
     assert PASSES * ROUNDS_OF_A_PASS >= LEAST_ROUNDS
     assert {reading.latency_ms for reading in journal.readings} == {2.0}
 
@@ -103,7 +105,8 @@ def test_tails_take_as_many_readings_as_p90_needs_or_ten_times_the_seconds(
     quiet = Counter(reading.candidate for reading in journal.readings if not reading.interrupted)
     assert len(quiet) == len(job.plan.candidates)
     if seconds < 1e-6:
-        assert set(Counter(reading.candidate for reading in journal.readings).values()) == {PASSES * ROUNDS_OF_A_PASS}
+        counts = Counter(reading.candidate for reading in journal.readings)
+        assert {counts[i] / job.plan.visits_of(i) for i in counts} == {PASSES * ROUNDS_OF_A_PASS}
     else:
         assert min(quiet.values()) >= readings_needed(0.9) == 44
 
@@ -114,8 +117,8 @@ def test_a_large_model_is_not_called_more_often_than_it_is_read(
     runtime = use(monkeypatch, lambda _: 50.0)
     with Journal(None, job="", resume=False) as journal:
         measure(job, journal)
-    # One probe, then a warm call and a reading in each round.
-    assert {model.calls for model in runtime.loaded[2:]} == {1 + 2 * ROUNDS_OF_A_PASS}
+    # One probe, then a warm call and a reading in each visit.
+    assert {model.calls for model in runtime.loaded[2:]} == {1 + 2 * ROUNDS_OF_A_PASS * times for times in (1, 3)}
 
 
 def test_every_model_is_closed_after_the_run(job: MeasuringJob, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +136,7 @@ def test_what_takes_long_to_build_is_built_once(job: MeasuringJob, monkeypatch: 
     with Journal(None, job="", resume=False) as journal:
         measure(job, journal)
     assert len(runtime.loaded) == 1 + len(job.plan.candidates)
-    assert len(journal.readings) == LEAST_ROUNDS * len(job.plan.candidates)
+    assert len(journal.readings) == LEAST_ROUNDS * sum(map(job.plan.visits_of, range(len(job.plan.candidates))))
 
 
 def test_a_group_that_cannot_be_loaded_leaves_nothing_loaded(

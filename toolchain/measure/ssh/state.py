@@ -43,12 +43,12 @@ class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 def digest_of(job: MeasuringJob) -> str:
     """Digest of all that is asked of the board but the seconds, of which a resumed run may ask for more.
 
-    Where they decide what is measured, that shows in the candidates and the passes.
+    Where they decide what is measured, that shows in the candidates, passes and visits.
     """
     parts = [
         *("+".join(spec.key for spec in specs) for specs in job.plan.candidates),
         f"{job.device} {job.plan.name} {job.runtime} {job.precision}",
-        f"{job.threads} {job.batch} {job.seed} {job.plan.passes}",
+        f"{job.threads} {job.batch} {job.seed} {job.plan.passes} {job.plan.visits}",
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

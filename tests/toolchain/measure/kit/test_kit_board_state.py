@@ -150,7 +150,7 @@ def measuring_of(folder: Path, said: list[str]) -> tuple[Measuring, Partial]:
         group_weights=25,
         candidates=(0, 1, 2),
         models=(model, model, model),
-        document={"plan": {"passes": 1}},
+        document={"plan": {"passes": 1, "visits": 1, "blocks": []}},
     )
     runtime = SimpleNamespace(
         name="onnxruntime", fewest_rounds=0, reading_ms=0.1, warming_calls=2, doubt="", load=lambda _model: Model()

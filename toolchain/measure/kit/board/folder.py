@@ -50,6 +50,11 @@ class BoardJob(NamedTuple):
         """The model file of a candidate."""
         return self.models[self.candidates[candidate]]
 
+    def visits_of(self, candidate: int) -> int:
+        """Readings in each round: of whole networks, which stand behind the blocks, as many as the plan says."""
+        plan = self.document["plan"]
+        return int(plan["visits"]) if candidate > len(plan["blocks"]) else 1
+
 
 def board_digest(document: Dict[str, Any], without: str) -> str:
     """SHA-256 of a JSON document in one fixed form, one key left out: the key that holds this digest."""

@@ -132,7 +132,7 @@ class Measuring:
         """What is measured together, with what earlier sittings have done of it."""
         # As it was at the first sitting: a kernel that keeps a little more for itself must not regroup the readings.
         members = groups_on_board(self._job, self._partial.header["before"].get("memory_bytes"), self._passes)
-        costs = [sum(self._expected_ms(candidate) for candidate in group) for group in members]
+        costs = [sum(self._expected_ms(candidate) for candidate in self._visits(group)) for group in members]
         found = []
         for number, group in enumerate(members):
             readings = [reading for reading in self._partial.readings if reading.group == number]
@@ -143,6 +143,10 @@ class Measuring:
             seconds = self._seconds * costs[number] / sum(costs)
             found.append(Group(number, list(group), seconds, spent_s, min(counts.values())))
         return found
+
+    def _visits(self, group: List[int]) -> List[int]:
+        """What is read in one round."""
+        return [candidate for candidate in group for _ in range(self._job.visits_of(candidate))]
 
     def _expected_ms(self, candidate: int) -> float:
         model = self._job.model_of(candidate)
@@ -176,11 +180,11 @@ class Measuring:
     def _measure(self, group: Group, total: int) -> None:
         # A resumed run takes up with another order; the order need only be random.
         rng = random.Random("%d %d %d" % (self._job.seed, group.number, group.rounds))  # noqa: S311
-        start, rounds, members = time.perf_counter() - group.spent_s, group.rounds, group.members
+        start, rounds, visits = time.perf_counter() - group.spent_s, group.rounds, self._visits(group.members)
         spent_s = group.spent_s
         while spent_s < group.seconds or rounds < self._rounds_each:
-            rng.shuffle(members)
-            for candidate in members:
+            rng.shuffle(visits)
+            for candidate in visits:
                 self._read(group.number, candidate, start)
                 self._look_at_tegrastats(group.number)
             rounds += 1
