@@ -50,6 +50,7 @@ from fednas.export.manifest import (
     Supernet,
     TestVectors,
     judged_model,
+    kept_products,
 )
 from fednas.export.mixed_int8 import LayerSensitivity, MixedInt8, choose_float_layers
 from fednas.export.model_card import CardDetails, read_card_details
@@ -174,6 +175,7 @@ __all__ = [
     "int8_from_onnx",
     "judge_logits",
     "judged_model",
+    "kept_products",
     "layer_faults",
     "model_file_name",
     "nothing_left_if_it_fails",

@@ -7,7 +7,7 @@ import msgspec
 
 from fednas.common import FednasError, encode_json, format_latency_ms, load_json, sha256_of, write_atomic
 from fednas.export.board.kit import kit_identity
-from fednas.export.board_record import BoardRecord, board_record
+from fednas.export.board_record import BoardRecord, KitModelFacts, board_record
 from fednas.export.board_result import RESULT_FILE, read_board_result
 from fednas.export.engine_record import EngineLatency
 from fednas.export.evidence import tolerance_for
@@ -81,7 +81,10 @@ def board_record_of(folder: Path, manifest: Manifest, result_file: Path) -> Boar
     return board_record(
         read_board_result(result_file),
         identity=_kit_identity(manifest),
-        models={model.file: (hashes[model.file], tolerance_for(model.precision)) for model in manifest.models},
+        models={
+            model.file: KitModelFacts(hashes[model.file], tolerance_for(model.precision), model.kept_products)
+            for model in manifest.models
+        },
         vectors=read_vectors(folder / manifest.test_vectors.file),
     )
 

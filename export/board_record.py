@@ -1,6 +1,7 @@
 """What engines did on the board itself: part of the manifest, worked out anew from the board's own numbers."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_TEXT = 300
+
+
+class KitModelFacts(NamedTuple):
+    """What the folder itself knows of one of its models."""
+
+    sha256: str
+    tolerance: Tolerance
+    kept: frozenset[str]
+    """Convolutions and matrix products that the file keeps in fp32."""
 
 
 class BoardRecord(Record, frozen=True, kw_only=True):
@@ -41,14 +51,14 @@ class BoardRecord(Record, frozen=True, kw_only=True):
 
 
 def board_record(
-    result: BoardResult, *, identity: str, models: dict[str, tuple[str, Tolerance]], vectors: Vectors
+    result: BoardResult, *, identity: str, models: Mapping[str, KitModelFacts], vectors: Vectors
 ) -> BoardRecord:
     """What ``result`` says, with every number recomputed from its logits, samples and layers.
 
     Args:
         result: as read.
         identity: of this folder's kit.
-        models: hash and tolerance of each model of the folder, by file name.
+        models: those of the folder, by file name.
         vectors: of the folder.
 
     Raises:
@@ -61,7 +71,7 @@ def board_record(
             hint="import it into the folder that was carried to that board",
         )
     for engine in result.engines:
-        if models.get(engine.model, ("", None))[0] != engine.model_sha256:
+        if engine.model not in models or models[engine.model].sha256 != engine.model_sha256:
             raise FednasError(f"the board result speaks of {engine.model}, which is not the model in this folder")
     return BoardRecord(
         created=result.created,
@@ -70,12 +80,13 @@ def board_record(
         machine=_plain_machine(result.machine),
         celsius_before=result.temperature_c.before,
         celsius_after=result.temperature_c.after,
-        engines=tuple(_engine(e, result, models[e.model][1], vectors) for e in result.engines if not e.failed),
+        engines=tuple(_engine(e, result, models[e.model], vectors) for e in result.engines if not e.failed),
         failed=tuple(f"{engine.model}: {_plain(engine.failed)}" for engine in result.engines if engine.failed),
     )
 
 
-def _engine(engine: ResultEngine, result: BoardResult, tolerance: Tolerance, vectors: Vectors) -> EngineRecord:
+def _engine(engine: ResultEngine, result: BoardResult, model: KitModelFacts, vectors: Vectors) -> EngineRecord:
+    tolerance = model.tolerance
     if engine.precision != tolerance.precision:
         raise FednasError(f"the board result calls {engine.model} {engine.precision}, it is {tolerance.precision}")
     runtime = f"tensorrt {result.tensorrt} ({result.way}) on {_plain(result.machine.board or result.machine.system)}"
@@ -93,7 +104,7 @@ def _engine(engine: ResultEngine, result: BoardResult, tolerance: Tolerance, vec
         evidence=judge_logits(runtime, logits, vectors.logits, tolerance=tolerance),
         latency=EngineLatency.of(engine.samples_ms, batch=engine.batch, clock=_plain(engine.clock)),
         layers=EngineLayers.of(layers),
-        faults=layer_faults(layers, engine.precision),
+        faults=layer_faults(layers, engine.precision, model.kept, strongly_typed=engine.strongly_typed),
     )
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -14,9 +15,6 @@ from fednas.export.records import Record
 from fednas.export.runners import Runner
 from fednas.export.runtime_files import RUNTIME_PRECISIONS, runner_for, runtime_files_from_onnx
 
-EIGHT_BITS = {"u8", "i8"}
-"""OpenVINO's names."""
-
 
 class ConvertedModel(Record, frozen=True, kw_only=True):
     """The network of one ONNX file for another runtime, and what running it there showed."""
@@ -26,14 +24,7 @@ class ConvertedModel(Record, frozen=True, kw_only=True):
     """The first names the network, the other holds its weights."""
     evidence: ArtefactEvidence
     computed: dict[str, int] = msgspec.field(default_factory=dict)
-    """Layers that multiply, counted by the type that they compute in; empty where the runtime does not say."""
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why these files may not be shipped as verified; empty if they may."""
-        asked = self.evidence.parity.tolerance.precision
-        silent = asked == "int8" and self.computed and not EIGHT_BITS & set(self.computed)
-        return (*self.evidence.reasons, *(["no layer is computed in int8"] if silent else ()))
+    """Layers that multiply, counted by the type that they compute in."""
 
 
 class FailedArtefact(Record, frozen=True, kw_only=True):
@@ -95,14 +86,23 @@ def why_not_run(runtime: str) -> str:
     return f"{runtime} is not installed here; pip install 'fednas-export[{runtime}]'"
 
 
+@dataclass(frozen=True, slots=True)
+class RunAgain:
+    """What running shipped files once more showed."""
+
+    evidence: ArtefactEvidence
+    computed: Mapping[str, int]
+    """Layers that multiply, counted as in `ConvertedModel`."""
+
+
 def run_again(
     folder: Path,
     model: ConvertedModel,
     image_shape: tuple[int, int, int],
     prove: Callable[[Runner], ArtefactEvidence],
-) -> ArtefactEvidence:
+) -> RunAgain:
     """Run shipped files by ``prove``; raises `FednasError` if one is missing or cannot be run."""
     if not model.files or Path(model.files[0]).with_suffix(".bin").name not in model.files:
         raise FednasError(f"the manifest does not name both files of {model.runtime}")
     with runner_for(model.runtime, folder / model.files[0], image_shape) as runner:
-        return prove(runner)
+        return RunAgain(prove(runner), dict(runner.computed))

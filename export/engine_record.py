@@ -1,11 +1,13 @@
 """What is known about one TensorRT engine, built here or on a board, in the words of the manifest."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Self
 
+import msgspec
+
 from fednas.common import ContractError
-from fednas.export.board.inspector import EngineLayer, engine_faults
+from fednas.export.board.inspector import EngineLayer, engine_faults, multiplies
 from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.records import Record
 
@@ -20,12 +22,22 @@ class EngineLayers(Record, frozen=True, kw_only=True):
     fp32: int
     unknown: int
     """The inspector does not say."""
+    multiplying: dict[str, int] = msgspec.field(default_factory=dict)
+    """Of these, the ones that hold a convolution or a matrix product, counted by the same words."""
 
     @classmethod
     def of(cls, layers: Iterable[EngineLayer]) -> Self:
         """Their counts."""
-        counts = Counter(layer.precision for layer in layers)
-        return cls(int8=counts["int8"], fp16=counts["fp16"], fp32=counts["fp32"], unknown=counts["unknown"])
+        found = tuple(layers)
+        counts = Counter(layer.precision for layer in found)
+        heavy = Counter(layer.precision for layer in found if multiplies(layer))
+        return cls(
+            int8=counts["int8"],
+            fp16=counts["fp16"],
+            fp32=counts["fp32"],
+            unknown=counts["unknown"],
+            multiplying=dict(sorted(heavy.items())),
+        )
 
     @property
     def known(self) -> int:
@@ -34,7 +46,9 @@ class EngineLayers(Record, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         shown = (("int8", self.int8), ("fp16", self.fp16), ("fp32", self.fp32), ("unknown", self.unknown))
-        return ", ".join(f"{count} {name}" for name, count in shown if count) or "none"
+        text = ", ".join(f"{count} {name}" for name, count in shown if count) or "none"
+        heavy = ", ".join(f"{count} {name}" for name, count in self.multiplying.items())
+        return f"{text} (of these multiply: {heavy})" if heavy else text
 
 
 class EngineLatency(Record, frozen=True, kw_only=True):
@@ -101,6 +115,8 @@ class EngineRecord(Record, frozen=True, kw_only=True):
         return (*self.evidence.reasons, *self.faults)
 
 
-def layer_faults(layers: Sequence[EngineLayer], asked: Precision) -> tuple[str, ...]:
+def layer_faults(
+    layers: Sequence[EngineLayer], asked: Precision, kept: Collection[str] = (), *, strongly_typed: bool = False
+) -> tuple[str, ...]:
     """As `engine_faults`."""
-    return tuple(engine_faults(list(layers), asked))
+    return tuple(engine_faults(list(layers), asked, sorted(kept), strongly_typed))

@@ -10,9 +10,11 @@ from fednas.export.board_record import BoardRecord
 from fednas.export.build import Build
 from fednas.export.calibration import Calibration
 from fednas.export.census import Census, KeptLayer, census_of
+from fednas.export.computed_layers import computed_faults
 from fednas.export.converted_model import ConvertedModel, FailedArtefact
 from fednas.export.engine_record import EngineLatency, EngineRecord
 from fednas.export.evidence import ArtefactEvidence, Precision
+from fednas.export.float_layers import WEIGHTED_OPS
 from fednas.export.latency_record import Latency, MeasuredLatency
 from fednas.export.mixed_int8 import MixedInt8
 from fednas.export.onnx_file import OnnxFile, load_checked_model
@@ -120,6 +122,11 @@ def kept_names(kept_fp32: tuple[KeptLayer, ...], mixed: MixedInt8 | None) -> fro
     return frozenset(layer.name for layer in kept_fp32) | frozenset(mixed.kept if mixed else ())
 
 
+def kept_products(kept_fp32: tuple[KeptLayer, ...], mixed: MixedInt8 | None) -> frozenset[str]:
+    """As `kept_names`, of convolutions and matrix products only."""
+    return kept_names(tuple(layer for layer in kept_fp32 if layer.operator in WEIGHTED_OPS), mixed)
+
+
 class Model(Record, frozen=True, kw_only=True):
     """One artefact and the evidence for it."""
 
@@ -159,6 +166,11 @@ class Model(Record, frozen=True, kw_only=True):
         return kept_names(self.kept_fp32, self.mixed)
 
     @property
+    def kept_products(self) -> frozenset[str]:
+        """Of these, the convolutions and matrix products."""
+        return kept_products(self.kept_fp32, self.mixed)
+
+    @property
     def all_evidence(self) -> tuple[ArtefactEvidence, ...]:
         """For the ONNX file, for the engine built of it, and for what it was converted to."""
         engine = (self.engine.evidence,) if self.engine else ()
@@ -177,13 +189,23 @@ class Model(Record, frozen=True, kw_only=True):
     def reasons_beside(self, *, engine_on_board: bool) -> tuple[str, ...]:
         """As `reasons`; an engine that could not be built in place does not matter where the board built one."""
         engine = [f"engine: {why}" for why in self.engine.reasons] if self.engine else []
-        converted = [f"{', '.join(other.files)}: {why}" for other in self.converted for why in other.reasons]
+        converted = [f"{', '.join(o.files)}: {why}" for o in self.converted for why in self.reasons_of(o)]
         failed = [
             f"nothing could be made for {each.runtime}: {each.reason}"
             for each in self.failed
             if not (engine_on_board and each.runtime == "tensorrt")
         ]
         return (*self.file_reasons, *engine, *converted, *failed)
+
+    def reasons_of(self, other: ConvertedModel) -> tuple[str, ...]:
+        """Why the files of another runtime, made of this one, may not be shipped as verified; empty if they may."""
+        counted = self.census.layers if self.census else ()
+        products = sum(layer.count for layer in counted if layer.operator in WEIGHTED_OPS) if counted else None
+        kept = len(self.kept_products)
+        return (
+            *other.evidence.reasons,
+            *computed_faults(self.precision, other.computed, kept=kept, products=products),
+        )
 
     @classmethod
     def from_onnx(
@@ -261,6 +283,8 @@ class Candidate(Record, frozen=True, kw_only=True):
     kept: bool
     not_measured_because: str = ""
     """Empty if it was, or in folders of versions that did not say."""
+    corrected: bool = False
+    """Added after others were measured, nearest to the budget by predictions corrected by their readings."""
 
 
 class Shipment(Record, frozen=True, kw_only=True):

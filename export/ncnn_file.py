@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fednas.common import FednasError, import_extra, write_atomic
 from fednas.export.evidence import Precision
+from fednas.export.ncnn_layout import require_stored_as
 from fednas.export.onnx_file import read_onnx_file
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def ncnn_from_onnx(onnx_path: Path, folder: Path, precision: Precision) -> tuple
 def converted(onnx_model: bytes, input_shape: tuple[int, ...], *, half: bool = False) -> tuple[bytes, bytes]:
     """The two ncnn files of a float32 ONNX model for ``input_shape`` (1, channels, height, width).
 
-    Raises `FednasError` if pnnx is not installed, fails, or leaves operators that ncnn has not got.
+    Raises `FednasError` if pnnx is not installed, fails, leaves operators that ncnn has not got, or stores the weights
+    of a layer otherwise than asked.
     """
     shape = ",".join(str(size) for size in input_shape)
     # Without these it adds that many files of other formats; they cannot be switched off.
@@ -84,7 +86,9 @@ def converted(onnx_model: bytes, input_shape: tuple[int, ...], *, half: bool = F
                 f"pnnx could not convert the model (it ended with {done.returncode}): {(said or ['no output'])[-1]}",
                 hint="export it again",
             )
-        _require_known_operators(param.read_text(encoding="utf-8", errors="replace"))
+        text = param.read_text(encoding="utf-8", errors="replace")
+        _require_known_operators(text)
+        require_stored_as("fp16" if half else "fp32", text, weights.read_bytes())
         return param.read_bytes(), weights.read_bytes()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fednas.export.computed_layers import counts_text
 from fednas.export.manifest import Model
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table
 
@@ -13,13 +14,12 @@ def runtimes_section(models: Sequence[Model]) -> Section | None:
         for converted in model.converted:
             evidence = converted.evidence
             error = evidence.parity.max_relative_error
-            computed = ", ".join(f"{count} in {kind}" for kind, count in converted.computed.items())
             rows.append(
                 (
-                    "FAILED" if converted.reasons else "passed",
+                    "FAILED" if model.reasons_of(converted) else "passed",
                     ", ".join(f"`{name}`" for name in converted.files),
                     evidence.runtime,
-                    computed or "not said by the runtime",
+                    counts_text(converted.computed),
                     str(evidence.artefact_accuracy or "not checked"),
                     "not finite" if error is None else f"{error:.2g}",
                     f"{evidence.parity.top1_agreement:.2%}",

@@ -1,13 +1,16 @@
 """Check a shipped folder against its own manifest and test vectors; needs no torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from fednas.common import FednasError, decode_json, load_json, read_bytes, read_text, sha256_of
 from fednas.export.board_import import board_record_of
 from fednas.export.board_result import RESULT_FILE
 from fednas.export.census import census_of
+from fednas.export.computed_layers import counts_text
 from fednas.export.converted_model import ConvertedModel, run_again, why_not_run
 from fednas.export.evidence import ArtefactEvidence, for_few, tolerance_for, verify_artefact
 from fednas.export.folder import foreign_files, read_manifest, shipped_path
@@ -118,7 +121,7 @@ def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
         yield _vectors_check(model, onnx_file, vectors, manifest)
         for converted in model.converted:
             if not why_not_run(converted.runtime):
-                yield _converted_check(folder, model, converted, onnx_file.image_shape, vectors, manifest)
+                yield from _converted_checks(folder, model, converted, onnx_file.image_shape, vectors, manifest)
 
 
 def _documents_check(folder: Path, manifest: Manifest) -> Check:
@@ -241,26 +244,40 @@ def _vectors_check(model: Model, onnx_file: OnnxFile, vectors: Vectors, manifest
     return Check(name=name, passed=evidence.passed, detail=_vector_detail(evidence, manifest))
 
 
-def _converted_check(
+def _converted_checks(
     folder: Path,
     model: Model,
     converted: ConvertedModel,
     image_shape: tuple[int, int, int],
     vectors: Vectors,
     manifest: Manifest,
-) -> Check:
-    name = f"{', '.join(converted.files)}: test vectors"
+) -> Iterator[Check]:
+    """Whether the files still give the right logits, and compute as the manifest says."""
+    files = ", ".join(converted.files)
     tolerance = for_few(tolerance_for(model.precision), len(vectors.inputs))
     try:
-        evidence = run_again(
+        again = run_again(
             folder,
             converted,
             image_shape,
             lambda runner: verify_artefact(runner, vectors.inputs, vectors.logits, tolerance=tolerance),
         )
     except FednasError as err:
-        return Check(name=name, passed=False, detail=err.message)
-    return Check(name=name, passed=evidence.passed, detail=_vector_detail(evidence, manifest))
+        yield Check(name=f"{files}: test vectors", passed=False, detail=err.message)
+        return
+    evidence = again.evidence
+    yield Check(name=f"{files}: test vectors", passed=evidence.passed, detail=_vector_detail(evidence, manifest))
+    yield _computed_check(f"{files}: precision", model, converted, again.computed)
+
+
+def _computed_check(name: str, model: Model, converted: ConvertedModel, found: Mapping[str, int]) -> Check:
+    again = msgspec.structs.replace(converted, computed=dict(found))
+    wrong = [why for why in model.reasons_of(again) if why not in converted.evidence.reasons]
+    if again != converted:
+        said, here = (counts_text(counts) for counts in (converted.computed, found))
+        wrong.append(f"the manifest counts layers that multiply as {said}; here there are {here}")
+    detail = "; ".join(wrong) or f"layers that multiply: {counts_text(found)}, as the manifest says"
+    return Check(name=name, passed=not wrong, detail=detail)
 
 
 def _vector_detail(evidence: ArtefactEvidence, manifest: Manifest) -> str:
@@ -282,5 +299,9 @@ def _notes(folder: Path, manifest: Manifest) -> tuple[str, ...]:
     if manifest.shipment.device.runtime == "tensorrt" and manifest.board is None:
         notes.append(f"{folder}: an engine built on the board is not checked here, only the ONNX file it is built from")
     others = [(converted, why_not_run(converted.runtime)) for model in manifest.models for converted in model.converted]
-    notes += [f"{folder}: {', '.join(other.files)}: not run, because {why}" for other, why in others if why]
+    notes += [
+        f"{folder}: {', '.join(other.files)}: not run and their precisions not counted again, because {why}"
+        for other, why in others
+        if why
+    ]
     return tuple(notes)

@@ -143,7 +143,7 @@ def _entry(kit: Kit, model: KitModel, vectors: KitVectors, way: Way, settings: W
     except (BoardProblem, OSError) as err:
         print("%s: %s" % (model.file, err), file=sys.stderr)
         return dict(entry, failed=str(err)[:MOST_TEXT], passed=False, faults=[])
-    faults = engine_faults(checked.layers, model.precision)
+    faults = engine_faults(checked.layers, model.precision, model.kept, checked.strongly_typed)
     entry.update(_engine_facts(checked, settings))
     entry.update(
         failed="",

@@ -5,7 +5,8 @@ a tensor has ``Format/Datatype`` in one string, from 11 on two entries; both are
 """
 
 import json
-from typing import Any, Dict, List, NamedTuple, Optional
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from fednas.export.board.problem import BoardProblem
 
@@ -13,6 +14,10 @@ LAYER_WORDS = (("int8", ("int8",)), ("fp16", ("fp16", "half")), ("fp32", ("fp32"
 """Precision and how it is called in format texts, asked in this order: FP16 texts may say float."""
 MOVING_LAYERS = ("reformat", "noop", "constant", "shuffle", "signal", "wait", "copy", "identity", "shape")
 """Layer types that only move numbers."""
+MULTIPLYING_LAYERS = ("conv", "gemm", "gemv", "matmul", "matrixmultiply", "matrix_multiply", "fullyconnected")
+"""Words in the types of layers that hold a convolution or a matrix product, alone or fused with what follows it."""
+MOST_FAULTS = 3
+"""Layers that a complaint names."""
 
 
 class EngineLayer(NamedTuple):
@@ -38,21 +43,59 @@ def read_inspector(text: str) -> List[EngineLayer]:
     return [layer for layer in found if not any(word in layer.kind.lower() for word in MOVING_LAYERS)]
 
 
-def engine_faults(layers: List[EngineLayer], asked: str) -> List[str]:
+def multiplies(layer: EngineLayer) -> bool:
+    """Whether it holds a convolution or a matrix product.
+
+    A region that TensorRT compiles as one (``Myelin``, ``kgen``) does not say what it holds, and does not count.
+    """
+    return any(word in layer.kind.lower() for word in MULTIPLYING_LAYERS)
+
+
+def engine_faults(
+    layers: List[EngineLayer], asked: str, kept: Sequence[str] = (), strongly_typed: bool = False
+) -> List[str]:
     """Why an engine is not what was asked; empty if it is, or if the inspector does not say.
 
-    ``fp16`` and ``int8`` ask for a share of the layers: what TensorRT leaves in more bits is counted, not refused. But
-    none at all means that the engine was silently built in another precision.
+    ``fp32`` asks for every layer. ``int8`` and ``fp16`` ask for every layer that multiplies, but for those that the
+    ONNX file keeps in more bits; what lies between them (pooling, additions, sums) is TensorRT's to choose. With
+    weak types ``fp16`` is leave, not an order, and TensorRT takes what it timed as faster: there most of those layers
+    must run in it. An engine without any layer in the precision asked for was silently built in another.
+
+    Args:
+        layers: of `read_inspector`.
+        asked: ``int8``, ``fp16`` or ``fp32``.
+        kept: names of convolutions and matrix products that the file keeps in fp32.
+        strongly_typed: whether the engine had to follow the types of the file.
     """
     known = [layer for layer in layers if layer.precision != "unknown"]
     if not known:
         return []
     if asked == "fp32":
-        wrong = [layer for layer in known if layer.precision != "fp32"]
-        return ["layer %s runs in %s, not fp32" % (layer.name, layer.precision) for layer in wrong[:3]]
-    if any(layer.precision == asked for layer in known):
+        return _named([layer for layer in known if layer.precision != "fp32"], asked)
+    if not any(layer.precision == asked for layer in known):
+        return ["no layer of the engine runs in %s, of %d whose precision is known" % (asked, len(known))]
+    heavy = [layer for layer in known if multiplies(layer)]
+    wrong = _beyond_kept([layer for layer in heavy if layer.precision != asked], kept)
+    if asked == "fp16" and not strongly_typed and 2 * len(wrong) < len(heavy):
         return []
-    return ["no layer of the engine runs in %s, of %d whose precision is known" % (asked, len(known))]
+    return _named(wrong, asked)
+
+
+def _beyond_kept(others: List[EngineLayer], kept: Sequence[str]) -> List[EngineLayer]:
+    """Those that no layer of the file accounts for: by name, else, since regions get names of their own, by number."""
+    found = {name for name in kept if any(_mentions(layer, name) for layer in others)}
+    unnamed = [layer for layer in others if not any(_mentions(layer, name) for name in found)]
+    return unnamed if len(unnamed) > len(set(kept) - found) else []
+
+
+def _mentions(layer: EngineLayer, name: str) -> bool:
+    return re.search(r"(?<![\w./])%s(?![\w./])" % re.escape(name), layer.name) is not None
+
+
+def _named(wrong: List[EngineLayer], asked: str) -> List[str]:
+    faults = ["layer %s runs in %s, not %s" % (layer.name, layer.precision, asked) for layer in wrong[:MOST_FAULTS]]
+    more = len(wrong) - len(faults)
+    return faults + (["%d more layers do not run in %s" % (more, asked)] if more else [])
 
 
 def _engine_layer(layer: Any) -> EngineLayer:

@@ -9,6 +9,7 @@ from fednas.export.board.problem import BoardProblem
 
 KIT_MANIFEST = "manifest.json"
 KIT_SCHEMA = 1
+PRODUCTS = ("Conv", "Gemm", "MatMul")
 
 
 class KitModel(NamedTuple):
@@ -26,6 +27,8 @@ class KitModel(NamedTuple):
     max_relative_error: float
     """Of logits, as a share of the largest."""
     min_top1_agreement: float
+    kept: Tuple[str, ...]
+    """Names of convolutions and matrix products that the file keeps in fp32."""
 
 
 class Kit(NamedTuple):
@@ -106,7 +109,14 @@ def _kit_model(entry: Any, hashes: Dict[str, str], shape: Any) -> KitModel:
         image_shape=shape,
         max_relative_error=float(tolerance["max_relative_error"]),
         min_top1_agreement=float(tolerance["min_top1_agreement"]),
+        kept=_kept(entry),
     )
+
+
+def _kept(entry: Any) -> Tuple[str, ...]:
+    overflowing = [layer["name"] for layer in entry.get("kept_fp32", ()) if layer["operator"] in PRODUCTS]
+    sensitive = (entry.get("mixed") or {}).get("kept", ())
+    return tuple(sorted(str(name) for name in {*overflowing, *sensitive}))
 
 
 def _require_unchanged(folder: Path, name: str, wanted: str) -> None:

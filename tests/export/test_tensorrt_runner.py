@@ -197,18 +197,58 @@ def test_names_with_raw_control_characters_are_read() -> None:
     assert read_inspector('{"Layers": ["a\x1eb"]}')[0].name == "a\x1eb"
 
 
+def engine_layers(*words: str) -> list[EngineLayer]:
+    """Layers ``l0``, ``l1`` ... from words such as ``conv:int8``."""
+    return [EngineLayer(f"l{i}", *word.split(":")) for i, word in enumerate(words)]
+
+
 @pytest.mark.parametrize(
-    ("precisions", "asked", "faults"),
+    ("words", "asked", "faults"),
     [
-        (["int8", "fp32"], "int8", []),
-        (["fp32", "fp32"], "int8", ["no layer of the engine runs in int8, of 2 whose precision is known"]),
-        (["fp16", "fp32"], "fp32", ["layer l0 runs in fp16, not fp32"]),
-        (["unknown"], "fp16", []),
+        ("conv:fp32 gemm:fp32", "int8", ["no layer of the engine runs in int8, of 2 whose precision is known"]),
+        ("conv:fp32 conv:fp16", "fp32", ["layer l1 runs in fp16, not fp32"]),
+        ("conv:unknown", "fp16", []),
+        # One layer as asked is not enough.
+        ("CaskConvolution:int8 CaskConvolution:fp32", "int8", ["layer l1 runs in fp32, not int8"]),
+        ("conv:int8 CaskGemmMatrixMultiply:fp16", "int8", ["layer l1 runs in fp16, not int8"]),
+        (
+            "conv:int8 conv:fp32 conv:fp32 gemm:fp32 gemm:fp32",
+            "int8",
+            [f"layer l{i} runs in fp32, not int8" for i in (1, 2, 3)] + ["1 more layers do not run in int8"],
+        ),
+        # What does not multiply is TensorRT's to choose, and regions that it compiles do not say what they hold.
+        ("conv:int8 PointWiseV2:fp32 CaskPooling:fp16 Myelin:fp32 conv:unknown", "int8", []),
+        ("Myelin:int8 kgen:fp32", "int8", []),
     ],
 )
-def test_an_engine_silently_built_in_another_precision(precisions: list[str], asked: str, faults: list[str]) -> None:
-    layers = [EngineLayer(f"l{i}", "conv", precision) for i, precision in enumerate(precisions)]
-    assert engine_faults(layers, asked) == faults
+def test_every_layer_that_multiplies_must_run_as_asked(words: str, asked: str, faults: list[str]) -> None:
+    assert engine_faults(engine_layers(*words.split()), asked, (), True) == faults
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "faults"),
+    [
+        (["/a/Conv + /a/Relu"], ["/a/Conv"], []),
+        (["__myl_ConvRelu_0"], ["/a/Conv"], []),  # TensorRT's own name: told by number
+        (["/a/Conv", "/b/Conv"], ["/a/Conv"], ["layer /b/Conv runs in fp32, not int8"]),
+        (["/a/Conv_10"], ["/a/Conv", "/b/Conv"], []),
+        (["/a/Conv", "/a/Conv_10"], ["/a/Conv"], ["layer /a/Conv_10 runs in fp32, not int8"]),
+    ],
+)
+def test_layers_that_the_file_keeps_in_more_bits_are_as_asked(
+    names: list[str], kept: list[str], faults: list[str]
+) -> None:
+    layers = [EngineLayer("/c/Conv", "conv", "int8"), *(EngineLayer(name, "conv", "fp32") for name in names)]
+    assert engine_faults(layers, "int8", kept, True) == faults
+
+
+@pytest.mark.parametrize(("words", "faults"), [("fp16 fp16 fp32", 0), ("fp16 fp32", 1), ("fp16 fp32 fp32", 2)])
+def test_with_weak_types_most_layers_must_run_in_fp16(words: str, faults: int) -> None:
+    layers = engine_layers(*(f"conv:{word}" for word in words.split()))
+    assert len(engine_faults(layers, "fp16")) == faults
+    assert engine_faults(layers, "fp16", (), True) != []
+    in_int8 = [layer._replace(precision="int8" if layer.precision == "fp16" else "fp32") for layer in layers]
+    assert engine_faults(in_int8, "int8") != []
 
 
 @pytest.mark.parametrize("version", VERSIONS)

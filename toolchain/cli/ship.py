@@ -290,9 +290,10 @@ def _model_rows(model: "Model", manifest: "Manifest") -> list[tuple[str, str]]:
 
 def _converted_row(model: "Model", converted: "ConvertedModel") -> tuple[str, str]:
     parity = converted.evidence.parity
+    reasons = model.reasons_of(converted)
     found = (
-        f"FAILED: {'; '.join(converted.reasons)}"
-        if converted.reasons
+        f"FAILED: {'; '.join(reasons)}"
+        if reasons
         else f"largest logit error {parity.max_relative_error:.2g} of scale, same class on {parity.top1_agreement:.2%}"
     )
     return f"{model.precision} {converted.runtime}", f"{', '.join(converted.files)}: {found}"

@@ -19,7 +19,8 @@ def candidate_onnx(specs: Specs, job: MeasuringJob) -> bytes:
     on it. No accuracy may be read off such a model, but its weights are random anyway. fp16 differs where a shipped
     file has layers that stay in float32 because they would overflow: here none does.
     """
-    if job.precision == "fp32":
+    # The converter of ncnn reads float32 graphs and halves the weights itself.
+    if job.precision == "fp32" or job.runtime == "ncnn":
         return network_onnx(specs, batch=job.batch, seed=job.seed)
     # One image whatever the batch: the converters feed batches of their own size.
     content = _converted(network_onnx(specs, seed=job.seed), specs, job)

@@ -1,7 +1,7 @@
 """A TensorRT engine beside the model, where this very machine can build the device's engine."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ def engine_here(
     precision: Precision,
     proof: Callable[[Runner], ArtefactEvidence],
     *,
+    kept: Collection[str] = (),
     options: EngineOptions | None = None,
     seconds: float = ENGINE_SECONDS,
 ) -> tuple[EngineRecord | None, tuple[str, ...]]:
@@ -46,6 +47,7 @@ def engine_here(
         profile: of the device.
         precision: what the file holds.
         proof: holds a runner against the source, as the ONNX file was.
+        kept: names of convolutions and matrix products that the file keeps in fp32.
         options: how to build it; the precision is that of the file.
         seconds: spent on measuring; 0: latency is not measured.
 
@@ -81,7 +83,7 @@ def engine_here(
         evidence=evidence,
         latency=EngineLatency.of(samples, batch=1, clock=CLOCK) if samples else None,
         layers=EngineLayers.of(layers),
-        faults=layer_faults(layers, precision),
+        faults=layer_faults(layers, precision, kept, strongly_typed=built.strongly_typed),
     )
     remarks = [f"{plan.name}: it runs only with TensorRT {built.tensorrt_version} on this kind of GPU."]
     if not record.layers.known:

@@ -21,6 +21,7 @@ from fednas.export import (
     fold_preprocessing,
     fp16_from_onnx,
     held_out_images,
+    kept_products,
     model_file_name,
     random_inputs,
 )
@@ -44,6 +45,11 @@ class Artefact:
     mixed: MixedInt8 | None = None
     remarks: tuple[str, ...] = ()
     """What the report must say about how it was made."""
+
+    @property
+    def kept_products(self) -> frozenset[str]:
+        """Convolutions and matrix products that stayed in fp32."""
+        return kept_products(self.kept_fp32, self.mixed)
 
 
 def require_possible(precisions: Sequence[Precision], devices: Sequence[DeviceProfile]) -> None:

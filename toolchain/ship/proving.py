@@ -125,6 +125,7 @@ def _engine(
             profile,
             precision,
             lambda runner: proof.of_runner(runner, precision),
+            kept=artefact.kept_products,
             options=options,
             seconds=seconds,
         )

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from fednas.common import ExitCode, FednasError
+from fednas.common import ExitCode, FednasError, sha256_of
 from fednas.export import Manifest, ncnn_file, read_manifest, verify_folder
 from fednas.profiles import find_profile
 from fednas.toolchain.cli import app
@@ -77,7 +77,7 @@ def test_files_of_both_are_shipped_with_the_evidence_that_the_onnx_file_has(fold
         assert other.evidence.parity.images == model.evidence.parity.images
         assert other.evidence.artefact_accuracy == model.evidence.artefact_accuracy
         assert other.evidence.runtime.startswith(f"{other.runtime} ")
-        assert not other.reasons
+        assert not model.reasons_of(other)
     openvino, ncnn = model.converted
     assert set(openvino.computed) == {"f32"}
     # OpenVINO fuses what ncnn does not: nothing that multiplies.
@@ -99,6 +99,7 @@ def test_verify_runs_them_again(folder: Path) -> None:
         ("model.fp32.ncnn.param, model.fp32.ncnn.bin", "ncnn"),
     ):
         assert runtime in names[f"{files}: test vectors"].detail
+        assert names[f"{files}: precision"].detail.endswith("in f32, as the manifest says")
 
 
 def test_verify_says_where_a_runtime_is_not_installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +108,8 @@ def test_verify_says_where_a_runtime_is_not_installed(folder: Path, monkeypatch:
     report = verify_folder(folder)
     assert report.passed
     assert not any("ncnn.param" in check.name for check in report.checks)
-    assert any("not run, because ncnn is not installed here; pip install" in note for note in report.notes)
+    said = "not run and their precisions not counted again, because ncnn is not installed here; pip install"
+    assert any(said in note for note in report.notes)
 
 
 def test_a_changed_file_is_found_before_it_is_run(folder: Path, tmp_path: Path) -> None:
@@ -133,9 +135,40 @@ def test_openvino_computes_int8_files_in_int8(tmp_path: Path) -> None:
     (other,) = int8.converted
     assert other.files == ("model.int8.xml", "model.int8.bin")
     assert {"u8", "i8"} & set(other.computed)
-    in_fp32 = msgspec.structs.replace(other, computed={"f32": 10})
-    assert in_fp32.reasons == ("no layer is computed in int8",)
+    products = sum(other.computed.values())
+    for computed, why in (
+        ({"f32": products}, f"layers that multiply: {products} in f32, not int8 as asked"),
+        ({"u8": products - 1, "f32": 1}, f"layers that multiply: {products - 1} in u8, 1 in f32, not int8 as asked"),
+        ({"u8": products - 1}, f"{products - 1} layers that multiply were counted, the ONNX file has {products}"),
+        ({}, f"0 layers that multiply were counted, the ONNX file has {products}"),
+    ):
+        assert int8.reasons_of(msgspec.structs.replace(other, computed=computed)) == (why,)
     assert verify_folder(shipped.folder).passed
+
+
+def told_otherwise(folder: Path, target: Path, computed: dict[str, int]) -> Path:
+    """A copy whose manifest and report agree that ONE runtime computes so, hashes and all."""
+    changed = Path(shutil.copytree(folder, target))
+    manifest, report = ((changed / name) for name in ("manifest.json", "report.json"))
+    for path in (report, manifest):
+        content = msgspec.json.decode(path.read_bytes())
+        content["models"][0]["converted"][0]["computed"] = computed
+        for file in content.get("files", ()):
+            if file["name"] == "report.json":
+                file["sha256"], file["size_bytes"] = sha256_of(report), report.stat().st_size
+        path.write_bytes(msgspec.json.encode(content))
+    return changed
+
+
+@pytest.mark.parametrize("change", [{"f32": -1, "bf16": 1}, {"f32": -1}, {"f32": None}])
+def test_verify_counts_precisions_again(folder: Path, tmp_path: Path, change: dict[str, int | None]) -> None:
+    count = read_manifest(folder).models[0].converted[0].computed["f32"]
+    told = {kind: by if kind != "f32" else count + by for kind, by in change.items() if by is not None}
+    changed = told_otherwise(folder, tmp_path / "changed", told)
+    failed = {check.name: check.detail for check in verify_folder(changed).checks if not check.passed}
+    assert set(failed) == {"status", "model.fp32.xml, model.fp32.bin: precision"}
+    assert f"here there are {count} in f32" in failed["model.fp32.xml, model.fp32.bin: precision"]
+    assert CliRunner().invoke(app, ["verify", str(changed)]).exit_code == ExitCode.VERIFICATION_FAILED
 
 
 def test_pixels_as_uint8_reach_openvino(tmp_path: Path) -> None:

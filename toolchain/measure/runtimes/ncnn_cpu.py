@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fednas.common import FednasError
+from fednas.common import FednasError, read_bytes, read_text
 from fednas.export import Precision
 from fednas.export.ncnn_file import (
     EXTRA,
@@ -18,6 +18,7 @@ from fednas.export.ncnn_file import (
     pnnx_installed,
     run_net,
 )
+from fednas.export.ncnn_layout import require_channels, require_stored_as
 from fednas.toolchain.measure.runtimes.base import LoadOrder, TimedModel, TimingRuntime, WallClockModel, random_input
 from fednas.toolchain.measure.runtimes.onnx_input import onnx_model_for
 
@@ -27,17 +28,10 @@ if TYPE_CHECKING:
 
 
 class NcnnModel(WallClockModel):
-    """A network that was converted by pnnx; each call makes an extractor, as every user of ncnn must."""
+    """A network of ncnn; each call makes an extractor, as every user of ncnn must."""
 
-    def __init__(self, model: bytes | Path, input_shape: tuple[int, ...], threads: int, seed: int) -> None:
-        # Another shape would not be refused by ncnn: it would read beyond its memory.
-        proto = onnx_model_for(model, input_shape)
-        param, weights = converted(proto.SerializeToString(), input_shape)
-        with tempfile.TemporaryDirectory(prefix="fednas-ncnn-") as name:
-            path = Path(name) / f"model{PARAM_SUFFIX}"
-            path.write_bytes(param)
-            path.with_name(f"model{WEIGHTS_SUFFIX}").write_bytes(weights)
-            self._net: Any = loaded_net(path, threads=threads)
+    def __init__(self, net: Any, input_shape: tuple[int, ...], seed: int) -> None:
+        self._net = net
         self._image = random_input(input_shape, seed)[0]
         self._mat: Any = as_mat(self._image)
         self._result: Any = None
@@ -63,11 +57,15 @@ class NcnnModel(WallClockModel):
 
 
 class NcnnCpu(TimingRuntime):
-    """ncnn in fp32: a number of threads, no half-precision or bfloat storage, no Vulkan."""
+    """ncnn as our files are verified: computed in fp32, a number of threads, no Vulkan.
+
+    Takes a float32 ONNX model, which is converted as it would be shipped (for ``fp16`` with halved weights), or shipped
+    files by the name of their ``.param``, as they are.
+    """
 
     name: ClassVar[str] = "ncnn"
     title: ClassVar[str] = "ncnn on the processor"
-    precisions: ClassVar[tuple[Precision, ...]] = ("fp32",)
+    precisions: ClassVar[tuple[Precision, ...]] = ("fp32", "fp16")
     evidence: ClassVar[str] = "run on x86-64 by the tests"
 
     def require(self) -> None:
@@ -90,4 +88,29 @@ class NcnnCpu(TimingRuntime):
                 f"ncnn takes one image at a time, so a batch of {order.input_shape[0]} cannot be timed",
                 hint="use --batch 1",
             )
-        return NcnnModel(order.model, order.input_shape, order.threads, order.seed)
+        model = order.model
+        shipped = isinstance(model, Path) and model.name.endswith(PARAM_SUFFIX)
+        net = _shipped_net(Path(str(model)), order) if shipped else _converted_net(order)
+        return NcnnModel(net, order.input_shape, order.seed)
+
+
+def _shipped_net(path: Path, order: LoadOrder) -> Any:
+    """The files say neither height nor width, so these are believed."""
+    net = loaded_net(path, threads=order.threads)
+    param = read_text(path, "ncnn network")
+    require_stored_as(order.precision, param, read_bytes(path.with_suffix(".bin"), "ncnn weights"))
+    if len(order.input_shape) != 4:
+        raise FednasError(f"model {path} does not run on an input of shape {list(order.input_shape)}")
+    require_channels(param, order.input_shape[1])
+    return net
+
+
+def _converted_net(order: LoadOrder) -> Any:
+    # Another shape would not be refused by ncnn: it would read beyond its memory.
+    proto = onnx_model_for(order.model, order.input_shape)
+    param, weights = converted(proto.SerializeToString(), order.input_shape, half=order.precision == "fp16")
+    with tempfile.TemporaryDirectory(prefix="fednas-ncnn-") as name:
+        path = Path(name) / f"model{PARAM_SUFFIX}"
+        path.write_bytes(param)
+        path.with_name(f"model{WEIGHTS_SUFFIX}").write_bytes(weights)
+        return loaded_net(path, threads=order.threads)
