@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/precisions.py [--supernet FILE --data SPEC] [--subnets 6] [--seconds 8]
 
 For evenly spread limits on MACs, from the smallest network to the fittest, the fittest within each is exported as fp32,
-fp16 and int8, and as mixed int8 where plain int8 loses more than ``--max-accuracy-drop`` on the validation images. All
-files are held against the torch network on the test images. All files of one subnet, of all runtimes, are loaded
-together and read in random order, round after round; a latency is the median over the rounds of the ratio to the fp32
-file under ONNX Runtime in the same round. Prints Markdown; under three minutes for the embedded supernet. On large
+fp16 and int8, and as mixed int8 where plain int8 loses more than ``--max-accuracy-drop`` on the validation images. Each
+is converted to the own files of every further runtime, as it would be shipped. All files are held against the torch
+network on the test images. The same files of one subnet, of all runtimes, are loaded together and read in random order,
+round after round; a latency is the median over the rounds of the ratio to the fp32 file under ONNX Runtime in the same
+round. Prints Markdown; under three minutes for the embedded supernet. On large
 networks the choice of layers for mixed int8 takes minutes; ``--max-macs`` bounds the range.
 """
 
@@ -20,7 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -84,8 +85,8 @@ class Row:
     runtime: str
     size_bytes: int
     evidence: ArtefactEvidence
-    ratio: tuple[float, float, float] | None
-    """Latency, fp32 under ONNX Runtime = 1, with its 95 % interval; None: our code does not time it."""
+    ratio: tuple[float, float, float]
+    """Latency, fp32 under ONNX Runtime = 1, with its 95 % interval."""
 
 
 def frontier_subnets(source: Source, count: int, max_macs: int | None) -> list[Architecture]:
@@ -136,21 +137,31 @@ def kept_remark(layers: int) -> str:
     return f"{layers} layers kept in fp32" if layers else ""
 
 
-def proven(source: Source, form: Form, runtime: str, logits: "NDArray[np.float32]") -> tuple[int, ArtefactEvidence]:
-    """Bytes of the files that the runtime reads, and what running them on the test images showed."""
+def shipped_files(form: Form, runtime: str, folder: Path) -> tuple[Path, ...]:
+    """The files that a runtime reads, as they would be shipped; the first names the network."""
+    if runtime == REFERENCE:
+        return (form.path,)
+    own = folder / f"{form.label} {runtime}"
+    own.mkdir()
+    onnx_files = {form.precision: form.path, "fp32": form.path.with_name("fp32.onnx")}
+    return runtime_files_from_onnx(runtime, form.precision, onnx_files, own).paths
+
+
+def proven(source: Source, form: Form, runtime: str, path: Path, logits: "NDArray[np.float32]") -> ArtefactEvidence:
+    """What running a file on the test images showed."""
     assert source.data is not None
     images, labels = source.data.preprocessing.apply(source.data.test.images), source.data.test.labels
-    with TemporaryDirectory() as folder:
-        paths: tuple[Path, ...] = (form.path,)
-        runner: Any = OrtRunner(form.path)
-        if runtime != REFERENCE:
-            onnx_files = {form.precision: form.path, "fp32": form.path.with_name("fp32.onnx")}
-            paths = runtime_files_from_onnx(runtime, form.precision, onnx_files, Path(folder)).paths
-            runner = runner_for(runtime, paths[0], source.preprocessing.input_shape)
-        with runner:
-            tolerance = tolerance_for(form.precision)
-            evidence = verify_artefact(runner, images, logits, tolerance=tolerance, labels=labels)
-        return sum(path.stat().st_size for path in paths), evidence
+    shape = source.preprocessing.input_shape
+    with OrtRunner(path) if runtime == REFERENCE else runner_for(runtime, path, shape) as runner:
+        return verify_artefact(runner, images, logits, tolerance=tolerance_for(form.precision), labels=labels)
+
+
+def timed_model(runtime: str, form: Form, path: Path, shape: tuple[int, ...]) -> TimedModel:
+    """The file, loaded to be timed."""
+    found = find_runtime(runtime)
+    # Tables of fp16 are not made with ONNX Runtime and OpenVINO, but their files of fp16 run like any other.
+    precision = form.precision if form.precision in found.precisions else "fp32"
+    return found.load(path, input_shape=shape, precision=precision)
 
 
 def ratios(models: Mapping[tuple[str, str], TimedModel], seconds: float) -> dict[tuple[str, str], list[float]]:
@@ -170,29 +181,35 @@ def ratios(models: Mapping[tuple[str, str], TimedModel], seconds: float) -> dict
 
 
 def rows_of(
-    source: Source, forms: Sequence[Form], logits: "NDArray[np.float32]", runtimes: Sequence[str], seconds: float
+    source: Source,
+    forms: Sequence[Form],
+    logits: "NDArray[np.float32]",
+    runtimes: Sequence[str],
+    seconds: float,
+    folder: Path,
 ) -> Iterator[Row]:
     """One subnet: every file under every runtime that takes it."""
-    pairs = [
-        (form, runtime)
+    files = {
+        (form.label, runtime): (form, shipped_files(form, runtime, folder))
         for form in forms
         for runtime in runtimes
         if runtime == REFERENCE or form.precision in RUNTIME_PRECISIONS[runtime]
-    ]
+    }
     shape = (1, *source.preprocessing.input_shape)
     with ExitStack() as stack:
         models = {
-            (form.label, runtime): stack.enter_context(find_runtime(runtime).load(form.path, input_shape=shape))
-            for form, runtime in pairs
-            # Our timing of ncnn converts to fp32 only; its fp16 files are computed in fp32 here anyway.
-            if not (runtime == "ncnn" and form.precision == "fp16")
+            key: stack.enter_context(timed_model(key[1], form, paths[0], shape)) for key, (form, paths) in files.items()
         }
         found = ratios(models, seconds)
-    for form, runtime in pairs:
-        size, evidence = proven(source, form, runtime, logits)
-        readings = found.get((form.label, runtime))
-        ratio = None if readings is None else (statistics.median(readings), *median_interval(readings))
-        yield Row(form=form, runtime=runtime, size_bytes=size, evidence=evidence, ratio=ratio)
+    for (label, runtime), (form, paths) in files.items():
+        readings = found[label, runtime]
+        yield Row(
+            form=form,
+            runtime=runtime,
+            size_bytes=sum(path.stat().st_size for path in paths),
+            evidence=proven(source, form, runtime, paths[0], logits),
+            ratio=(statistics.median(readings), *median_interval(readings)),
+        )
 
 
 def print_subnet(title: str, rows: Sequence[Row]) -> None:
@@ -201,7 +218,7 @@ def print_subnet(title: str, rows: Sequence[Row]) -> None:
     print("| precision | runtime | file, kB | latency (95 %) | logit error | accuracy | lost, points (95 %) |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
-        latency = "not timed" if row.ratio is None else "{:.2f} ({:.2f} to {:.2f})".format(*row.ratio)
+        latency = "{:.2f} ({:.2f} to {:.2f})".format(*row.ratio)
         accuracy, drop = row.evidence.artefact_accuracy, row.evidence.drop
         assert accuracy is not None
         assert drop is not None
@@ -227,10 +244,8 @@ def print_summary(subnets: Sequence[Sequence[Row]]) -> None:
             (row, rows[0]) for rows in subnets for row in rows if (row.form.label, row.runtime) == (label, runtime)
         ]
         sizes = statistics.median(row.size_bytes / fp32.size_bytes for row, fp32 in chosen)
-        latencies = [row.ratio[0] for row, _ in chosen if row.ratio is not None]
-        latency = "not timed"
-        if latencies:
-            latency = f"{statistics.median(latencies):.2f} ({min(latencies):.2f} to {max(latencies):.2f})"
+        latencies = [row.ratio[0] for row, _ in chosen]
+        latency = f"{statistics.median(latencies):.2f} ({min(latencies):.2f} to {max(latencies):.2f})"
         errors = [row.evidence.parity.max_relative_error for row, _ in chosen]
         error = "not finite" if None in errors else f"{max(e for e in errors if e is not None):.1e}"
         drops = [100 * row.evidence.drop.drop for row, _ in chosen if row.evidence.drop is not None]
@@ -286,7 +301,7 @@ def main() -> None:
         print(f"subnet {len(tables) + 1} of {options.subnets}", file=sys.stderr)
         with TemporaryDirectory() as folder:
             forms, logits = forms_of(source, architecture, calibration, limit, Path(folder))
-            tables.append(list(rows_of(source, forms, logits, runtimes, options.seconds)))
+            tables.append(list(rows_of(source, forms, logits, runtimes, options.seconds, Path(folder))))
         cost, accuracy = cost_of(source.space, architecture), tables[-1][0].evidence.source_accuracy
         titles.append(f"{cost.macs / 1e6:.1f} M MACs, {cost.params / 1e6:.2f} M parameters; torch: {accuracy}")
     versions = ", ".join(f"{name} {find_runtime(name).version()}" for name in runtimes)

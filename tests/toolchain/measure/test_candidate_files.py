@@ -104,6 +104,11 @@ def test_the_same_job_gives_the_same_bytes(job: MeasuringJob) -> None:
     assert candidate_onnx([BLOCK], replace(job, precision="fp32", batch=3)) == network_onnx([BLOCK], batch=3)
 
 
+def test_ncnn_is_given_float32_whose_weights_it_halves_itself(job: MeasuringJob) -> None:
+    asked = replace(job, runtime="ncnn", precision="fp16", batch=1)
+    assert candidate_onnx([BLOCK], asked) == network_onnx([BLOCK])
+
+
 def test_what_is_timed_is_of_the_precision_of_the_job(job: MeasuringJob, monkeypatch: pytest.MonkeyPatch) -> None:
     orders: list[LoadOrder] = []
     load = OnnxRuntimeCpu._load
@@ -125,7 +130,7 @@ def test_what_is_timed_is_of_the_precision_of_the_job(job: MeasuringJob, monkeyp
     ("device", "runtime", "precision", "message"),
     [
         ("cpu", "onnxruntime", "fp16", r"onnxruntime cannot time fp16 models; it takes fp32, int8; choose another"),
-        ("cpu", "ncnn", "int8", r"ncnn cannot time int8 models; it takes fp32"),
+        ("cpu", "ncnn", "int8", r"ncnn cannot time int8 models; it takes fp32, fp16"),
         ("jetson-nano", "tensorrt", "int8", r"jetson-nano cannot run int8; it runs fp32, fp16"),
     ],
 )

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ import onnxruntime
 import pytest
 
 from fednas.common import ContractError, FednasError
+from fednas.export import NcnnRunner, runtime_files_from_onnx
 from fednas.latency_tables import BlockKind, BlockSpec, Shortcut
 from fednas.toolchain.measure.graphs import input_shape, network_onnx, output_shape
 from fednas.toolchain.measure.runtimes import (
@@ -24,13 +26,32 @@ from fednas.toolchain.measure.runtimes import (
     runtime_status,
 )
 from fednas.toolchain.measure.runtimes.base import random_input
+from fednas.toolchain.measure.runtimes.ncnn_cpu import NcnnCpu
 from fednas.toolchain.space import SearchSpace, blocks_of, distinct_blocks, largest_architecture
 
 ALL = ("onnxruntime", "onnxruntime-cuda", "openvino", "ncnn", "tensorrt", "trtexec")
 TORCH = ("torch-eager", "torch-eager-cuda", "torch-cuda-graph")
 HERE = [status.name for status in runtime_status() if status.can_run]
-ON_PROCESSOR = [name for name in HERE if not find_runtime(name).on_gpu]
-NO_TRTEXEC = [name for name in HERE if name != "trtexec"]
+HALVED = "ncnn with halved weights"
+MORE = [HALVED] if "ncnn" in HERE else []
+ON_PROCESSOR = [name for name in [*HERE, *MORE] if name == HALVED or not find_runtime(name).on_gpu]
+NO_TRTEXEC = [*(name for name in HERE if name != "trtexec"), *MORE]
+
+
+class HalvedNcnn(NcnnCpu):
+    """ncnn that takes every model as its shipped fp16 file."""
+
+    def load(self, model: bytes | Path, **options: Any) -> TimedModel:
+        return super().load(model, **{"precision": "fp16", **options})
+
+
+def called(name: str) -> TimingRuntime:
+    return HalvedNcnn() if name == HALVED else find_runtime(name)
+
+
+def tolerance(runtime: TimingRuntime) -> float:
+    """Of logits, as a share of the largest."""
+    return 5e-3 if isinstance(runtime, HalvedNcnn) else 1e-4
 
 
 def network(space: SearchSpace) -> tuple[BlockSpec, ...]:
@@ -43,12 +64,12 @@ def reference(model: bytes, images: np.ndarray) -> np.ndarray:
 
 
 def takes_batches(name: str) -> bool:
-    return name != "ncnn"
+    return name not in ("ncnn", HALVED)
 
 
 @pytest.fixture(params=NO_TRTEXEC)
 def runtime(request: pytest.FixtureRequest) -> TimingRuntime:
-    return find_runtime(request.param)
+    return called(request.param)
 
 
 @pytest.fixture
@@ -81,10 +102,12 @@ def test_the_version_is_known(runtime: TimingRuntime) -> None:
     assert any(digit.isdigit() for digit in runtime.version())
 
 
-def test_output_calls_a_model_that_never_ran(model: TimedModel, tiny_space: SearchSpace) -> None:
+def test_output_calls_a_model_that_never_ran(
+    runtime: TimingRuntime, model: TimedModel, tiny_space: SearchSpace
+) -> None:
     specs = network(tiny_space)
     expected = reference(network_onnx(specs), random_input(input_shape(specs, 1), 3))
-    np.testing.assert_allclose(model.output(), expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(model.output(), expected, atol=tolerance(runtime) * np.abs(expected).max())
 
 
 def test_logits_are_those_of_onnx_runtime(runtime: TimingRuntime, model: TimedModel, tiny_space: SearchSpace) -> None:
@@ -92,10 +115,10 @@ def test_logits_are_those_of_onnx_runtime(runtime: TimingRuntime, model: TimedMo
     expected = reference(network_onnx(specs), random_input(input_shape(specs, 1), 3))
     model.call()
     assert model.output().dtype == np.float32
-    np.testing.assert_allclose(model.output(), expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(model.output(), expected, atol=tolerance(runtime) * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", [name for name in NO_TRTEXEC if not find_runtime(name).networks_only])
+@pytest.mark.parametrize("name", [name for name in NO_TRTEXEC if not called(name).networks_only])
 def test_every_kind_of_block_is_computed(name: str, tiny_space: SearchSpace) -> None:
     blocks = distinct_blocks(tiny_space)
     odd = [
@@ -114,10 +137,11 @@ def test_every_kind_of_block_is_computed(name: str, tiny_space: SearchSpace) -> 
     for spec in [*kinds.values(), *odd]:
         content = network_onnx([spec])
         expected = reference(content, random_input(input_shape([spec], 1), 0))
-        with find_runtime(name).load(content, input_shape=input_shape([spec], 1)) as block:
+        with called(name).load(content, input_shape=input_shape([spec], 1)) as block:
             block.call()
             assert block.output().shape == output_shape([spec], 1), spec.key
-            np.testing.assert_allclose(block.output(), expected, atol=1e-4 * np.abs(expected).max(), err_msg=spec.key)
+            atol = tolerance(called(name)) * np.abs(expected).max()
+            np.testing.assert_allclose(block.output(), expected, rtol=0, atol=atol, err_msg=spec.key)
 
 
 @pytest.mark.parametrize("name", [name for name in NO_TRTEXEC if takes_batches(name)])
@@ -232,7 +256,7 @@ def test_threads_are_those_asked_for(name: str, threads: int, tiny_space: Search
     if threads > (os.cpu_count() or 1):
         pytest.skip("this machine has one core")
     specs = network(tiny_space)
-    with find_runtime(name).load(network_onnx(specs), input_shape=input_shape(specs, 1), threads=threads) as model:
+    with called(name).load(network_onnx(specs), input_shape=input_shape(specs, 1), threads=threads) as model:
         assert model.threads == threads
         model.call(10)
         wall, used = time.perf_counter(), time.process_time()
@@ -265,7 +289,7 @@ def test_a_closed_model_frees_its_memory(name: str) -> None:
     )
     content = network_onnx([wide])
     weights_mb = len(content) / 2**20
-    runtime = find_runtime(name)
+    runtime = called(name)
 
     def load_and_close() -> None:
         with runtime.load(content, input_shape=input_shape([wide], 1)) as model:
@@ -279,6 +303,60 @@ def test_a_closed_model_frees_its_memory(name: str) -> None:
     for _ in range(rounds):
         load_and_close()
     assert _resident_mb() - before < rounds / 2 * weights_mb
+
+
+@pytest.fixture
+def shipped_ncnn(tiny_space: SearchSpace, tmp_path: Path) -> Path:
+    """The two fp16 files of a network as an export writes them, by the name of the first."""
+    if "ncnn" not in HERE:
+        pytest.skip("the extra ncnn is not installed")
+    (tmp_path / "model.onnx").write_bytes(network_onnx(network(tiny_space)))
+    return runtime_files_from_onnx("ncnn", "fp16", {"fp32": tmp_path / "model.onnx"}, tmp_path).paths[0]
+
+
+def test_shipped_ncnn_files_are_timed_as_they_are(shipped_ncnn: Path, tiny_space: SearchSpace) -> None:
+    specs = network(tiny_space)
+    shape = input_shape(specs, 1)
+    content = network_onnx(specs)
+    with (
+        find_runtime("ncnn").load(shipped_ncnn, input_shape=shape, seed=3, precision="fp16") as shipped,
+        find_runtime("ncnn").load(content, input_shape=shape, seed=3, precision="fp16") as converted,
+        find_runtime("ncnn").load(content, input_shape=shape, seed=3) as full,
+        NcnnRunner(shipped_ncnn, image_shape=shape[1:]) as verified,
+    ):
+        np.testing.assert_array_equal(shipped.output(), converted.output())
+        np.testing.assert_array_equal(shipped.output(), verified.infer(random_input(shape, 3)))
+        assert not np.array_equal(shipped.output(), full.output())
+        assert shipped.call(3) > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "precision", "complaint"),
+    [
+        ((1, 3, 8, 8), "fp16", "takes images of 1 channels, not of 3"),
+        ((1, 1, 8), "fp16", r"does not run on an input of shape \[1, 1, 8\]"),
+        ((2, 1, 8, 8), "fp16", "one image at a time, so a batch of 2 cannot be timed"),
+        ((1, 1, 8, 8), "fp32", r"have their weights \d+ in fp16, not all in fp32"),
+        ((1, 1, 8, 8), "int8", "ncnn cannot time int8 models; it takes fp32, fp16"),
+    ],
+)
+def test_shipped_ncnn_files_that_are_not_what_is_asked(
+    shape: tuple[int, ...], precision: str, complaint: str, shipped_ncnn: Path
+) -> None:
+    with pytest.raises(FednasError, match=complaint):
+        find_runtime("ncnn").load(shipped_ncnn, input_shape=shape, precision=precision)
+
+
+def test_broken_shipped_ncnn_files(shipped_ncnn: Path) -> None:
+    weights = shipped_ncnn.with_suffix(".bin")
+    whole = weights.read_bytes()
+    for content in (whole[:-4], whole + bytes(4), b""):
+        weights.write_bytes(content)
+        with pytest.raises(FednasError):
+            find_runtime("ncnn").load(shipped_ncnn, input_shape=(1, 1, 8, 8), precision="fp16")
+    weights.unlink()
+    with pytest.raises(FednasError, match=r"model\.fp16\.ncnn\.bin does not exist; keep"):
+        find_runtime("ncnn").load(shipped_ncnn, input_shape=(1, 1, 8, 8), precision="fp16")
 
 
 @pytest.mark.parametrize(("enqueue_ms", "bound"), [(0.79, False), (0.81, True)])
