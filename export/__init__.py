@@ -13,6 +13,7 @@ from fednas.export.calibration import (
     held_out_images,
 )
 from fednas.export.census import Census, KeptLayer, LayerCount, take_census
+from fednas.export.comparison import told_apart, why_not_measured
 from fednas.export.converted_model import ConvertedModel, FailedArtefact, convert_and_prove, nothing_left_if_it_fails
 from fednas.export.engine_options import BatchRange
 from fednas.export.engine_record import EngineLatency, EngineLayers, EngineRecord, layer_faults
@@ -30,6 +31,7 @@ from fednas.export.evidence import (
     tolerance_for,
     verify_artefact,
 )
+from fednas.export.fewest_images import images_enough_for, percent_rounded_up, range_of_smallest_limits
 from fednas.export.fleet import FleetIndex, check_index, place_of, refresh_index, staged_fleet
 from fednas.export.folder import read_manifest, shipped_path, staged_folder
 from fednas.export.illustrations import Frontier, FrontierPoint, Illustrations, choose_examples
@@ -171,6 +173,7 @@ __all__ = [
     "folder_of_board_result",
     "fp16_from_onnx",
     "held_out_images",
+    "images_enough_for",
     "import_board_result",
     "int8_from_onnx",
     "judge_logits",
@@ -180,8 +183,10 @@ __all__ = [
     "model_file_name",
     "nothing_left_if_it_fails",
     "onnx_from_module",
+    "percent_rounded_up",
     "place_of",
     "random_inputs",
+    "range_of_smallest_limits",
     "read_board_result",
     "read_card_details",
     "read_manifest",
@@ -196,9 +201,11 @@ __all__ = [
     "staged_folder",
     "take_census",
     "tensorrt_status",
+    "told_apart",
     "tolerance_for",
     "unlabelled",
     "verify_artefact",
     "verify_folder",
+    "why_not_measured",
     "write_contents",
 ]

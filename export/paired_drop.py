@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
+from fednas.export.fewest_images import percent_rounded_up, smallest_limit
 from fednas.export.intervals import newcombe_interval
 from fednas.export.records import Record
 
@@ -27,6 +28,8 @@ class PairedDrop(Record, frozen=True, kw_only=True):
     """Largest drop allowed; null if none was asked for."""
     verdict: Literal["met", "missed", "cannot tell"] | None = None
     """Null if no limit was asked for."""
+    smallest_limit: float | None = None
+    """What a file could keep to that is right on just the same images; null in folders of versions that did not say."""
 
     def __str__(self) -> str:
         return f"{100 * self.drop:+.2f} points ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
@@ -34,7 +37,19 @@ class PairedDrop(Record, frozen=True, kw_only=True):
     @property
     def with_verdict(self) -> str:
         """The same, with the limit and what came of it where one was asked for."""
-        return str(self) if self.limit is None else f"{self}; at most {100 * self.limit:g} points: {self.verdict}"
+        if self.limit is None:
+            return str(self)
+        why = f" ({self.too_few_images})" if self.too_few_images else ""
+        return f"{self}; at most {100 * self.limit:g} points: {self.verdict}{why}"
+
+    @property
+    def too_few_images(self) -> str:
+        """That the images could not have shown the limit kept though the file agreed on all; empty if they could."""
+        if self.verdict != "cannot tell" or self.limit is None or self.smallest_limit is None:
+            return ""
+        if self.smallest_limit <= self.limit:
+            return ""
+        return f"{self.images} images cannot show less than {percent_rounded_up(self.smallest_limit)} points"
 
 
 def paired_drop(
@@ -61,4 +76,5 @@ def paired_drop(
         method=METHOD,
         limit=limit,
         verdict=verdict,
+        smallest_limit=smallest_limit(both + lost, len(labels)),
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from fednas.common import format_count, format_latency_ms
+from fednas.export.comparison import told_apart, why_not_measured
 from fednas.export.illustrations import Example, Frontier
 from fednas.export.manifest import Candidate, Model
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table
@@ -53,14 +54,14 @@ def candidates_section(candidates: Sequence[Candidate]) -> Section | None:
 
 
 def _how_chosen(candidates: Sequence[Candidate]) -> str:
-    near = f"These {len(candidates)} networks lie near the latency budget by prediction. "
+    near = f"{_which(candidates)} "
     missing = [candidate for candidate in candidates if candidate.measured is None]
-    why = "; ".join(dict.fromkeys(each.not_measured_because for each in missing if each.not_measured_because))
+    why = why_not_measured(candidates)
     if len(missing) == len(candidates):
         return (
             f"{near}They were not compared by measurement{f', because {why}' if why else ''}. So the fittest that "
             "meets the budget by prediction was kept, and the verdicts below are on predictions. To decide by "
-            "measurement, run the export again on the device while nothing else runs there."
+            f"measurement, run the export again on the device while nothing else runs there. {told_apart(candidates)}"
         )
     left_out = (
         f" {len(missing)} could not be measured ({why or 'no reason is known'}) and dropped out." if missing else ""
@@ -68,7 +69,22 @@ def _how_chosen(candidates: Sequence[Candidate]) -> str:
     return (
         f"{near}They were exported and timed in turn, in random order, round after round.{left_out} The fittest that "
         "meets the budget by its reading was kept (where none is certain to, the fittest whose interval straddles it, "
-        "else the predicted best if it was not measured, else the fastest)."
+        f"else the predicted best if it was not measured, else the fastest). {told_apart(candidates)}"
+    )
+
+
+def _which(candidates: Sequence[Candidate]) -> str:
+    """How they were found, in one or two rounds."""
+    first = [candidate for candidate in candidates if not candidate.corrected]
+    nearest = f"{len(first)} networks of the frontier are predicted nearest to the latency budget, above it and below."
+    if len(first) == len(candidates):
+        return f"These {nearest}"
+    # A second round follows only where all of the first have the same verdict.
+    found = "All of them measured" if any(each.verdict == "met" for each in first) else "None of them surely measured"
+    return (
+        f"{nearest} {found} within it: predictions are off by more than these lie apart. So "
+        f"{len(candidates) - len(first)} more were added, nearest to the budget once predictions are corrected by what "
+        "the first measured."
     )
 
 

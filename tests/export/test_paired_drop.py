@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fednas.common import ContractError
+from fednas.export import images_enough_for, percent_rounded_up, range_of_smallest_limits
+from fednas.export.fewest_images import smallest_limit
 from fednas.export.intervals import newcombe_interval
 from fednas.export.paired_drop import paired_drop
 
@@ -49,7 +51,9 @@ def test_who_is_right_where() -> None:
     assert str(drop).startswith("+20.00 points (")
     assert drop.with_verdict == str(drop)
     limited = paired_drop(logits([0, 0, 0, 1, 1]), logits([0, 1, 2, 1, 2]), labels, limit=0.01)
-    assert limited.with_verdict == f"{drop}; at most 1 points: cannot tell"
+    assert (
+        limited.with_verdict == f"{drop}; at most 1 points: cannot tell (5 images cannot show less than 39.36 points)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,3 +65,39 @@ def test_verdicts_follow_the_interval(lost: int, limit: float, verdict: str) -> 
     source = logits([0] * 1000)
     artefact = logits([1] * lost + [0] * (1000 - lost))
     assert paired_drop(source, artefact, labels, limit).verdict == verdict
+
+
+def test_smallest_limit_by_hand() -> None:
+    """All of 100 right: Wilson's lower end is 100 / (100 + 1.96^2) = 0.9630, and nothing correlates."""
+    assert smallest_limit(100, 100) == pytest.approx(1 - 100 / (100 + 1.959964**2), abs=1e-6)
+
+
+@given(st.integers(1, 400).flatmap(lambda images: st.tuples(st.integers(0, images), st.just(images))))
+def test_smallest_limits_lie_in_their_range(counts: tuple[int, int]) -> None:
+    right, images = counts
+    least, most = range_of_smallest_limits(images)
+    assert least - 1e-12 <= smallest_limit(right, images) <= most + 1e-12
+
+
+@given(st.floats(0.002, 0.5))
+def test_enough_images_are_the_fewest(limit: float) -> None:
+    enough = images_enough_for(limit)
+    assert range_of_smallest_limits(enough)[1] <= limit
+    assert enough == 1 or range_of_smallest_limits(enough - 1)[1] > limit
+
+
+def test_too_few_images_are_said_with_a_limit_that_they_can_show() -> None:
+    labels = np.zeros(450, dtype=np.int64)
+    right = logits([0] * 450)
+    drop = paired_drop(right, right, labels, limit=0.001)
+    assert drop.verdict == "cannot tell"
+    assert drop.with_verdict.endswith("cannot tell (450 images cannot show less than 0.85 points)")
+    assert paired_drop(right, right, labels, limit=0.0085).verdict == "met"
+    # Here the file is at fault, not the number of images.
+    lost = paired_drop(right, logits([1] * 4 + [0] * 446), labels, limit=0.01)
+    assert (lost.verdict, lost.too_few_images) == ("cannot tell", "")
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.0093, "0.93"), (0.00931, "0.94"), (0.5, "50")])
+def test_limits_are_rounded_up(share: float, shown: str) -> None:
+    assert percent_rounded_up(share) == shown

@@ -22,7 +22,7 @@ from fednas.export.report_blocks import Bullets, Code, Paragraph, Picture, Secti
 from fednas.export.report_comparisons import frontier_section
 from fednas.export.report_page import html_of
 from fednas.export.report_pictures import budget_bars, disagreement_matrix
-from fednas.toolchain.cli.ship import _budget_text
+from fednas.toolchain.cli.ship_text import _budget_text
 
 
 class WellFormed(HTMLParser):

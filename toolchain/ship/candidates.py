@@ -1,10 +1,13 @@
 """Several networks near the latency budget, timed against each other; the fittest that keeps to it is shipped."""
 
 import shutil
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from fednas.common import FednasError, Progress
 from fednas.export import (
@@ -20,7 +23,7 @@ from fednas.export.manifest import verdict_of
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.search.limits import latency_quantity
 from fednas.toolchain.search.request import SearchAnswer, describe, limits_of
-from fednas.toolchain.ship.near_budget import frontier_points
+from fednas.toolchain.ship.near_budget import nearest_points
 from fednas.toolchain.ship.precisions import all_artefacts, stored_precision
 from fednas.toolchain.ship.readings import Reading, measure_all_here
 from fednas.toolchain.ship.source import Source
@@ -56,54 +59,102 @@ def choose(
     calibration: CalibrationImages | None,
     progress: Progress,
 ) -> Choice:
-    """The fittest of ``job.candidates`` networks that meets the latency budget by measurement.
+    """The fittest of ``job.candidates`` networks, or twice as many, that meets the latency budget by measurement.
+
+    First come the networks predicted nearest to the budget. Where all of them measure within it or none does, the
+    prediction is off by more than they lie apart: so many more follow, nearest to the budget once predictions are
+    corrected by what the first ones measured.
 
     Where none can be measured (this machine is not the device, or not fit), the fittest by prediction is kept, and a
     remark says why. ``folder`` holds the candidates' files while they are measured.
     """
     if job.candidates == 1 or job.architecture is not None:
         return Choice(best)
-    answers = _near_budget(job, source, profile, speed, best)
-    readings = _measured(job, source, profile, answers, folder, calibration, progress)
-    records = [_record(job, answer, reading) for answer, reading in zip(answers, readings, strict=True)]
+    answers = _nearest(job, source, profile, speed, best)
+    readings = _measured(job, source, profile, answers, folder, calibration, _part(progress, 0))
+    records = _records(job, answers, readings)
+    if aim := _corrected_aim(records, job.budgets.latency_ms or 0.0):
+        more = _nearest(job, source, profile, speed, best, aim=aim, known=answers)
+        readings += _measured(job, source, profile, more, folder, calibration, _part(progress, 1))
+        answers += more
+        records += _records(job, more, readings[len(records) :], corrected=True)
+    return _choice(job, best, answers, records, readings)
+
+
+def _choice(
+    job: "ShipJob",
+    best: SearchAnswer,
+    answers: Sequence[SearchAnswer],
+    records: Sequence[Candidate],
+    readings: Sequence[Reading],
+) -> Choice:
+    """Which of the networks to keep; the others are recorded in the order of their predictions."""
     failed = [reading.why_not for reading in readings if reading.why_not]
-    remarks = tuple(f"Candidates: {len(failed)} of {len(answers)} were not measured: {why}." for why in failed[:1])
-    if len(failed) == len(answers):
-        return Choice(best, _marked(records, answers.index(best)), None, remarks)
-    kept, predicted = _fittest_that_meets(records), answers.index(best)
-    if records[kept].verdict == "missed" and records[predicted].measured is None:
-        # A network that misses by measurement is worse than one that meets by prediction.
-        return Choice(best, _marked(records, predicted), None, remarks)
-    return Choice(answers[kept], _marked(records, kept), readings[kept], remarks)
+    remarks = [f"Candidates: {len(failed)} of {len(answers)} were not measured: {why}." for why in failed[:1]]
+    if len(answers) < job.candidates:
+        remarks.append(f"Candidates: the frontier has only {len(answers)} near the budget, not {job.candidates}.")
+    kept = predicted = answers.index(best)
+    if len(failed) < len(answers):
+        kept = _fittest_that_meets(records)
+        if records[kept].verdict == "missed" and records[predicted].measured is None:
+            # A network that misses by measurement is worse than one that meets by prediction.
+            kept = predicted
+    marked = [msgspec.structs.replace(each, kept=i == kept) for i, each in enumerate(records)]
+    marked.sort(key=lambda record: record.predicted_ms)
+    reading = readings[kept] if readings[kept].measured is not None else None
+    return Choice(answers[kept], tuple(marked), reading, tuple(remarks))
 
 
-def _near_budget(
-    job: "ShipJob", source: Source, profile: DeviceProfile, speed: Speed, best: SearchAnswer
+def _nearest(
+    job: "ShipJob",
+    source: Source,
+    profile: DeviceProfile,
+    speed: Speed,
+    best: SearchAnswer,
+    *,
+    aim: float | None = None,
+    known: Sequence[SearchAnswer] = (),
 ) -> list[SearchAnswer]:
-    """The predicted best and others of the frontier, spread over the prediction's own interval around the budget.
+    """The networks of the frontier predicted nearest to ``aim``, on both sides, without those ``known``.
 
-    Neighbours on a frontier differ by less than a prediction can tell; networks whose predictions lie as far apart
-    as its error are those of which measuring can say something new.
+    Without ``aim``, that is the latency budget, and the predicted best is one of them.
     """
     limit = job.budgets.latency_ms
     if limit is None:
         raise FednasError("--candidates compares networks near a latency budget", hint="add --max-latency")
     space, stored = source.space, stored_precision(job.judged_precision, profile)
-    forecast = best.predictions[0]
     axis = latency_quantity(space, speed.model)
     limits = limits_of(space, job.budgets, [speed.model], stored, "network")
     others = [each for each in limits if each.quantity.name != axis.name]
-    low, high = forecast.low_ms / forecast.latency_ms * limit, forecast.high_ms / forecast.latency_ms * limit
-    points = [
-        point for point in frontier_points(space, axis, others, low, high) if point.architecture != best.architecture
-    ]
-    wanted = min(job.candidates - 1, len(points))
-    chosen = [points[round(i * (len(points) - 1) / max(wanted - 1, 1))] for i in range(wanted)]
-    found = [
+    found = [] if known else [best]
+    seen = {each.architecture for each in (*known, best)}
+    wanted = job.candidates - len(found)
+    points = nearest_points(
+        space, axis, others, aim or limit, best.predictions[0].latency_ms, job.candidates + len(known)
+    )
+    found += [
         describe(space, point.architecture, [speed.model], "network", best.status, None, None, 0.0, ())
-        for point in chosen
+        for point in [point for point in points if point.architecture not in seen][:wanted]
     ]
-    return sorted([best, *found], key=lambda answer: answer.predictions[0].latency_ms)
+    return sorted(found, key=lambda answer: answer.predictions[0].latency_ms)
+
+
+def _corrected_aim(records: Sequence[Candidate], limit_ms: float) -> float | None:
+    """The predicted latency to look around once predictions are corrected by readings.
+
+    None where some candidates meet the budget and others do not, so that it lies between them, or none was measured.
+    """
+    read = [record for record in records if record.measured is not None]
+    met = [record.verdict == "met" for record in read]
+    if not read or any(met) != all(met):
+        return None
+    ratio = statistics.median(each.measured.high_ms / each.predicted_ms for each in read if each.measured)
+    return limit_ms / ratio
+
+
+def _part(progress: Progress, number: int) -> Progress:
+    """The first or the second half of the work."""
+    return lambda done, total, what="": progress(number + done / total, 2, what)
 
 
 def _measured(
@@ -117,6 +168,8 @@ def _measured(
 ) -> list[Reading]:
     from fednas.toolchain.measure import is_this_machine
 
+    if not answers:
+        return []
     if not is_this_machine(profile):
         return [Reading(None, f"this machine is not {profile.title}")] * len(answers)
     scratch = folder / SCRATCH
@@ -158,7 +211,13 @@ def _file(
     return next(each.onnx_file for each in artefacts if each.precision == job.judged_precision)
 
 
-def _record(job: "ShipJob", answer: SearchAnswer, reading: Reading) -> Candidate:
+def _records(
+    job: "ShipJob", answers: Sequence[SearchAnswer], readings: Sequence[Reading], *, corrected: bool = False
+) -> list[Candidate]:
+    return [_record(job, *each, corrected=corrected) for each in zip(answers, readings, strict=True)]
+
+
+def _record(job: "ShipJob", answer: SearchAnswer, reading: Reading, *, corrected: bool) -> Candidate:
     forecast, measured, limit = answer.predictions[0], reading.measured, job.budgets.latency_ms or 0.0
     low, high = (forecast.low_ms, forecast.high_ms) if measured is None else (measured.low_ms, measured.high_ms)
     return Candidate(
@@ -173,6 +232,7 @@ def _record(job: "ShipJob", answer: SearchAnswer, reading: Reading) -> Candidate
         verdict=verdict_of(low, high, limit),
         kept=False,
         not_measured_because=reading.why_not,
+        corrected=corrected,
     )
 
 
@@ -184,9 +244,3 @@ def _fittest_that_meets(candidates: Sequence[Candidate]) -> int:
         if meeting:
             return max(meeting, key=lambda i: candidates[i].fitness)
     return min(medians, key=lambda i: medians[i])
-
-
-def _marked(candidates: Sequence[Candidate], kept: int) -> tuple[Candidate, ...]:
-    import msgspec
-
-    return tuple(msgspec.structs.replace(each, kept=i == kept) for i, each in enumerate(candidates))

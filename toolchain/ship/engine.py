@@ -23,8 +23,6 @@ from fednas.profiles import DeviceProfile
 from fednas.toolchain.doctor import nvidia_gpu
 
 CLOCK = "device events, no CUDA graph"
-ENGINE_SECONDS = 10.0
-"""Spent on measuring one engine."""
 
 
 def engine_here(
@@ -33,9 +31,9 @@ def engine_here(
     precision: Precision,
     proof: Callable[[Runner], ArtefactEvidence],
     *,
+    seconds: float,
     kept: Collection[str] = (),
     options: EngineOptions | None = None,
-    seconds: float = ENGINE_SECONDS,
 ) -> tuple[EngineRecord | None, tuple[str, ...]]:
     """Build ``model.PRECISION.plan`` beside ``model_file`` if this machine is of the device's kind, and prove it.
 
@@ -47,9 +45,9 @@ def engine_here(
         profile: of the device.
         precision: what the file holds.
         proof: holds a runner against the source, as the ONNX file was.
+        seconds: spent on measuring; 0: latency is not measured.
         kept: names of convolutions and matrix products that the file keeps in fp32.
         options: how to build it; the precision is that of the file.
-        seconds: spent on measuring; 0: latency is not measured.
 
     Returns:
         What was found out about the engine, if one was built, and what the report must say.

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fednas.common import FednasError
-from fednas.export import InputType, ModelInput, random_inputs, unlabelled
+from fednas.export import InputType, ModelInput, Precision, random_inputs, unlabelled
 from fednas.profiles import DeviceProfile
+from fednas.toolchain.data import DataKind, parse_data_spec
 from fednas.toolchain.ship.source import Source
 
 if TYPE_CHECKING:
@@ -53,21 +54,40 @@ def proof_inputs(source: Source, input_type: InputType) -> ProofInputs:
     return ProofInputs(network=network, file=file, labels=labels, scaled=scaled)
 
 
-def require_input_type(input_type: InputType, source: Source, devices: Sequence[DeviceProfile]) -> None:
-    """Raise `FednasError` where files that read ``input_type`` cannot serve the images or a device."""
+def require_input_type(input_type: InputType, devices: Sequence[DeviceProfile]) -> None:
+    """Raise `FednasError` for a device that takes no files that read ``input_type``."""
     if input_type == "float32":
         return
-    ModelInput.of(source.preprocessing, input_type)
     for device in devices:
         if device.tensorrt is not None and _version(device.tensorrt.version) < LOWEST_UINT8_TENSORRT:
             raise FednasError(
                 f"{device.name} has TensorRT {device.tensorrt.version}, which takes no uint8 inputs; 8.5 is the first",
                 hint="leave out --input uint8, and normalise as preprocessing.json says",
             )
+
+
+def require_pixels(input_type: InputType, source: Source) -> None:
+    """Raise `FednasError` where files that read ``input_type`` cannot serve the images."""
+    if input_type == "float32":
+        return
+    ModelInput.of(source.preprocessing, input_type)
     if source.data is not None and (source.data.test.images.astype("uint8") != source.data.test.images).any():
         raise FednasError(
             f"data set {source.data.name} has pixels that are not whole numbers from 0 to 255",
             hint="leave out --input uint8, or give the images as the camera gives them",
+        )
+
+
+def require_images(data: str | None, precisions: Sequence[Precision], max_accuracy_drop: float | None) -> None:
+    """Raise `FednasError` where ``--data`` names no data set, or is ``none`` and something needs images."""
+    if data is None or parse_data_spec(data).kind is not DataKind.NONE:
+        return
+    if max_accuracy_drop is not None:
+        raise FednasError("--max-accuracy-drop needs labelled images, and --data none gives none", hint="give --data")
+    if "int8" in precisions:
+        raise FednasError(
+            "int8 is calibrated on training images, and --data none gives none",
+            hint="give --data, or leave int8 out of --precision",
         )
 
 

@@ -1,6 +1,6 @@
 """The main job, step by step: search, extract, recalibrate, export, prove, measure, write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +18,9 @@ from fednas.export import (
 )
 from fednas.profiles import LOCAL, DeviceProfile
 from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
+from fednas.toolchain.ship.accuracy_limit import too_few_images
 from fednas.toolchain.ship.candidates import choose
-from fednas.toolchain.ship.inputs import require_input_type
+from fednas.toolchain.ship.inputs import require_images, require_input_type, require_pixels
 from fednas.toolchain.ship.precisions import calibration_images, require_possible, stored_precision
 from fednas.toolchain.ship.runtimes import require_runtimes
 from fednas.toolchain.ship.source import Source, open_source
@@ -74,6 +75,8 @@ class ShipJob:
             tolerance_for(precision)
         require_possible(self.shipped_precisions, list(self.devices.values()))
         require_runtimes(self.runtimes, list(self.devices.values()), self.shipped_precisions, self.input_type)
+        require_input_type(self.input_type, list(self.devices.values()))
+        require_images(self.data, self.shipped_precisions, self.max_accuracy_drop)
         if self.fp16_io and self.input_type != "float32":
             hint = "leave out one of them"
             raise FednasError("--fp16-io and --input uint8 both say what the file reads", hint=hint)
@@ -109,7 +112,7 @@ class ShippedDevice:
     folder: Path
     manifest: Manifest
     doubts: tuple[str, ...] = ()
-    """What speaks against the images, in sentences; the report has them too."""
+    """What speaks against the images, or what they are too few for, in sentences; the report has them too."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -135,9 +138,14 @@ class ShippedDevice:
         return ExitCode.OK
 
 
-def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
+def _unheard(_: str) -> None:
+    """What is said to nobody."""
+
+
+def ship(job: ShipJob, progress: Progress = silent, say: Callable[[str], None] = _unheard) -> list[ShippedDevice]:
     """Write one folder for each device; all of them or, if anything fails, none.
 
+    ``say`` is told what the user should know before the work is done, such as a limit that cannot be shown.
     Raises `FednasError` for bad input, an infeasible budget, or a folder that cannot be written.
     """
     total = STEPS * len(job.devices) + 1
@@ -145,9 +153,9 @@ def ship(job: ShipJob, progress: Progress = silent) -> list[ShippedDevice]:
         read_card_details(job.card)  # before minutes of work
     progress(0, total, "reading the supernet and the data")
     source = open_source(job.supernet, job.data)
-    if job.max_accuracy_drop is not None and source.data is None:
-        raise FednasError("--max-accuracy-drop needs labelled images, and --data none gives none", hint="give --data")
-    require_input_type(job.input_type, source, list(job.devices.values()))
+    if source.data is not None and (doubt := too_few_images(job.max_accuracy_drop, len(source.data.test))):
+        say(doubt)
+    require_pixels(job.input_type, source)
     calibration = calibration_images(source, job.shipped_precisions, hold_out=job.max_accuracy_drop is not None)
     doubts: dict[str, tuple[str, ...]] = {}
     with staged_fleet(job.out, list(job.devices)) as staged:

@@ -1,5 +1,6 @@
 """The networks near the chosen one that no other beats in both cost and fitness."""
 
+import math
 from collections.abc import Sequence
 
 from fednas.export import Candidate, Frontier
@@ -13,6 +14,8 @@ from fednas.toolchain.space.fitness import FitnessSettings
 
 BELOW, ABOVE = 0.75, 1.25
 """How far around the chosen network the frontier is drawn, as shares of its value."""
+REACHES = (1.001, 1.01, 1.1, 2.0)
+"""Factors within which networks near a budget are looked for, one after another until there are enough."""
 
 
 def frontier_near(
@@ -44,6 +47,34 @@ def frontier_points(
 ) -> list[FrontierPoint]:
     """Every network of the frontier between two values of its axis."""
     return find_frontier(space, FitnessSettings.of_space(space), axis, limits, low=low, high=high)
+
+
+def nearest_points(
+    space: SearchSpace, axis: Quantity, limits: Sequence[Limit], target: float, best: float, count: int
+) -> list[FrontierPoint]:
+    """The ``count`` networks of the frontier whose values are nearest to ``target``, in ratio; the nearest first.
+
+    Args:
+        space: of the networks.
+        axis: of the frontier.
+        limits: on other quantities.
+        target: value of the axis.
+        best: value of the fittest network that keeps to ``target``.
+        count: of the networks; there may be fewer in the space, or within the last of `REACHES` beyond ``best``.
+    """
+
+    def distance(point: FrontierPoint) -> float:
+        return abs(math.log(point.value / target))
+
+    points: list[FrontierPoint] = []
+    for reach in REACHES:
+        # The best may lie far below the target: then its neighbours do too.
+        factor = reach * max(target / best, 1.0)
+        found = frontier_points(space, axis, limits, target / factor, target * factor)
+        points = [point for point in found if distance(point) <= math.log(factor)]
+        if len(points) >= count:
+            break
+    return sorted(points, key=distance)[:count]
 
 
 def _axis(

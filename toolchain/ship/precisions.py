@@ -70,7 +70,7 @@ def calibration_images(
 
     ``hold_out``: whether validation images come along, on which layers can be chosen that stay in fp32.
 
-    Raises `FednasError` where the training images cannot serve, or int8 is asked for without data.
+    Raises `FednasError` where the training images cannot serve.
     """
     if set(precisions) == {"fp32"}:
         return None
@@ -82,10 +82,7 @@ def calibration_images(
             chosen, held_out=held_out_images(validation.images, validation.labels, prepare) if hold_out else None
         )
     if "int8" in precisions:
-        raise FednasError(
-            "int8 is calibrated on training images, and --data none gives none",
-            hint="give --data, or leave int8 out of --precision",
-        )
+        raise ContractError("int8 without images to calibrate it on")
     inputs = random_inputs(source.preprocessing.input_shape, RANDOM_CALIBRATION_INPUTS)
     return CalibrationImages(inputs=inputs, classes=0, seed=0, real=False)
 

@@ -18,7 +18,7 @@ from fednas.export import (
     tolerance_for,
 )
 from fednas.profiles import DeviceProfile
-from fednas.toolchain.ship.engine import ENGINE_SECONDS, engine_here
+from fednas.toolchain.ship.engine import engine_here
 from fednas.toolchain.ship.precisions import Artefact
 from fednas.toolchain.ship.readings import Reading, measure_here
 from fednas.toolchain.ship.runtimes import converted_models
@@ -79,24 +79,24 @@ def prove(
     profile: DeviceProfile,
     space: SearchSpace,
     *,
+    seconds: float,
     reading: Reading | None = None,
-    measure: bool = True,
     runtimes: Sequence[str] = (),
     options: EngineOptions | None = None,
 ) -> Proven:
     """Run the file on the proof's inputs, build its engine and measure it, as far as this machine can.
 
-    ``reading``: of this file's latency, where it was measured already; ``measure``: whether to measure it else, and
-    its engine. ``runtimes``: for whose own files the network is converted too. ``options``: of the engine. What a
-    runtime cannot make is recorded as failed, and the rest goes on.
+    ``seconds``: spent on measuring its engine; 0: neither engine nor file is measured. ``reading``: of the file's
+    latency, where it was measured already. ``runtimes``: for whose own files the network is converted too. ``options``:
+    of the engine. What a runtime cannot make is recorded as failed, and the rest goes on.
     """
     onnx_file, precision = artefact.onnx_file, artefact.precision
     with OrtRunner(onnx_file.path) as runner:
         logits = runner.infer_all(proof.inputs)
         evidence = proof.of_logits(runner.name, logits, precision)
-    engine, remarks, failed = _engine(artefact, proof, profile, options, ENGINE_SECONDS if measure else 0.0)
+    engine, remarks, failed = _engine(artefact, proof, profile, options, seconds)
     converted, refused = converted_models(artefact, runtimes, proof)
-    reading = reading or (measure_here(onnx_file, profile, space) if measure else Reading(None, NOT_WANTED))
+    reading = reading or (measure_here(onnx_file, profile, space) if seconds > 0 else Reading(None, NOT_WANTED))
     model = Model.from_onnx(
         onnx_file,
         precision,

@@ -10,7 +10,7 @@ from fednas.toolchain.data import DataKind, ImageData, load_data, parse_data_spe
 from fednas.toolchain.embedded import embedded_supernet_path
 from fednas.toolchain.ship.agreement import strange_statistics
 from fednas.toolchain.space import SearchSpace
-from fednas.toolchain.supernet import SupernetHeader, open_supernet
+from fednas.toolchain.supernet import SupernetHeader, read_supernet_header
 
 if TYPE_CHECKING:
     from fednas.toolchain.supernet import LoadedSupernet
@@ -47,18 +47,27 @@ class Source:
 def open_source(supernet: Path | None, data: str | None) -> Source:
     """Read the supernet and the data set; raises `FednasError` if they disagree or one is missing."""
     path = embedded_supernet_path() if supernet is None else supernet
+    header = read_supernet_header(path)
+    images = _images(header, data)
+    if images is not None:
+        images = _as_trained(header, images)
+    from fednas.toolchain.supernet import open_supernet  # loads torch: seconds, which wrong data need not wait for
+
     loaded = open_supernet(path)
     identity = Supernet(name="embedded" if supernet is None else path.name, sha256=sha256_of(path))
-    header = loaded.header
-    images = _images(header, data)
     if images is None:
         return Source(loaded, identity, None, _preprocessing(header, None), header.preprocessing is not None)
+    return Source(loaded, identity, images, _preprocessing(header, images), True, strange_statistics(images))
+
+
+def _as_trained(header: SupernetHeader, images: ImageData) -> ImageData:
+    """The images with the supernet's own preprocessing; raises `FednasError` if they do not fit it."""
     space = header.space
     if header.preprocessing is not None:
         images = images.with_preprocessing(header.preprocessing)
     images.check_fits(space.initial_input_channels, space.initial_input_hw, space.n_classes)
     images.check_class_names(header.class_names)
-    return Source(loaded, identity, images, _preprocessing(header, images), True, strange_statistics(images))
+    return images
 
 
 def _images(header: SupernetHeader, data: str | None) -> ImageData | None:

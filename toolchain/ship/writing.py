@@ -24,6 +24,7 @@ from fednas.export import (
 )
 from fednas.profiles import DeviceProfile, installed_version
 from fednas.toolchain.search.request import SearchAnswer
+from fednas.toolchain.ship.accuracy_limit import limits_not_shown
 from fednas.toolchain.ship.agreement import doubts_about_data
 from fednas.toolchain.ship.candidates import COMPARED, Choice
 from fednas.toolchain.ship.inputs import ProofInputs, proof_inputs
@@ -63,7 +64,7 @@ def write_device_folder(
 ) -> tuple[str, ...]:
     """Fill the staged ``folder`` for one device; ``report`` is told each step.
 
-    Returns what is doubtful about the images, in sentences that the report has too. Raises `FednasError` if they
+    Returns what the images leave doubtful, in sentences that the report has too. Raises `FednasError` if they
     cannot be those that the supernet was made for.
     """
     answer = choice.answer
@@ -82,6 +83,7 @@ def write_device_folder(
     proof = Proof(inputs.file, inputs.labels if source.data else None, logits, job.max_accuracy_drop)
     proven = _all_proven(artefacts, proof, job, source, profile, choice, report)
     models = [each.model for each in proven]
+    doubts += limits_not_shown(models)
     judged = next(each for each in proven if each.model.precision == job.judged_precision)
     report(6, "writing the folder")
     shipment = _shipment(job, source, profile, choice, speed, judged, recalibrated)
@@ -164,7 +166,7 @@ def _all_proven(
             profile,
             source.space,
             reading=read_already,
-            measure=job.profile_seconds > 0,
+            seconds=job.profile_seconds,
             runtimes=runtimes,
             options=job.engine,
         )

@@ -37,8 +37,12 @@ def reading(median_ms: float, half: float = 0.001) -> Reading:
     return Reading(record, "")
 
 
-def measured_as(medians: Sequence[float | None]) -> Callable[..., list[Reading]]:
+def measured_as(*rounds: Sequence[float | None]) -> Callable[..., list[Reading]]:
+    """Stands for the measuring: one round of medians after another."""
+    left = list(rounds)
+
     def measure(files: Sequence[OnnxFile], *_: Any, **__: Any) -> list[Reading]:
+        medians = left.pop(0)
         assert len(files) == len(medians)
         return [Reading(None, "busy") if median is None else reading(median) for median in medians]
 
@@ -55,44 +59,67 @@ def _estimated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("medians", "kept", "verdict"),
+    ("rounds", "kept_ms", "verdict"),
     [
-        ((0.3, 0.4, 0.49), 2, "met"),  # all meet it: the fittest, whose prediction was too high
-        ((0.4995, 0.51, 0.52), 0, "cannot tell"),
-        ((0.3, None, 0.51), 0, "met"),  # what could not be measured drops out
-        ((0.6, 0.7, None), 0, "missed"),  # all that were measured miss it: the fastest of them
+        (((0.3, 0.49, 0.51),), 0.49, "met"),  # the fittest that meets it
+        (((0.3, None, 0.51),), 0.3, "met"),  # what could not be measured drops out
+        # None meets it, or all do: as many again, where the first readings say that the budget lies.
+        (((0.51, 0.52, 0.53), (0.48, 0.49, 0.5)), 0.49, "met"),
+        (((0.3, 0.4, 0.45), (0.48, 0.49, 0.51)), 0.49, "met"),
+        (((0.6, 0.7, 0.8), (0.65, None, 0.66)), 0.6, "missed"),  # the fastest of those measured
+        (((0.51, 0.52, 0.53), (0.4995, 0.51, 0.52)), 0.4995, "cannot tell"),
     ],
 )
 @pytest.mark.usefixtures("_estimated")
 def test_the_fittest_that_measures_within_the_budget_is_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    medians: tuple[float | None, ...],
-    kept: int,
+    rounds: tuple[tuple[float | None, ...], ...],
+    kept_ms: float,
     verdict: str,
 ) -> None:
-    monkeypatch.setattr("fednas.toolchain.ship.candidates.measure_all_here", measured_as(medians))
+    monkeypatch.setattr("fednas.toolchain.ship.candidates.measure_all_here", measured_as(*rounds))
     run(*CPU, "--candidates", "3", "--out", str(tmp_path))
     shipment = read_manifest(tmp_path / "cpu").shipment
-    assert [candidate.kept for candidate in shipment.candidates] == [i == kept for i in range(3)]
-    assert shipment.architecture == shipment.candidates[kept].architecture
+    assert [candidate.corrected for candidate in shipment.candidates].count(True) == 3 * (len(rounds) - 1)
+    (kept,) = [candidate for candidate in shipment.candidates if candidate.kept]
+    assert kept.measured is not None
+    assert (kept.measured.median_ms, kept.verdict) == (kept_ms, verdict)
+    assert shipment.architecture == kept.architecture
     predicted = [candidate.predicted_ms for candidate in shipment.candidates]
     assert predicted == sorted(predicted)
-    assert shipment.latency.measured == shipment.candidates[kept].measured
+    assert len({str(candidate.architecture) for candidate in shipment.candidates}) == 3 * len(rounds)
+    assert shipment.latency.measured == kept.measured
     assert shipment.budgets[0].verdict == verdict
     assert shipment.search is not None
     assert shipment.search.status == "feasible"
     assert not (tmp_path / "cpu" / ".candidates").exists()
-    assert "kept" in (tmp_path / "cpu" / "report.md").read_text()
+    section = (tmp_path / "cpu" / "report.md").read_text().partition("## Candidates")[2].partition("## ")[0]
+    assert "kept" in section
+    assert ("3 more were added" in section) == (len(rounds) == 2)
+
+
+@pytest.mark.usefixtures("_estimated")
+def test_the_first_lie_around_the_budget_and_the_next_where_readings_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Twice as slow as predicted, so what measures 0.5 ms is predicted at 0.25 ms.
+    rounds = ((1.0, 1.0, 1.0, 1.0), (0.49, 0.495, 0.505, 0.51))
+    monkeypatch.setattr("fednas.toolchain.ship.candidates.measure_all_here", measured_as(*rounds))
+    run(*CPU, "--candidates", "4", "--out", str(tmp_path))
+    candidates = read_manifest(tmp_path / "cpu").shipment.candidates
+    for corrected, aim in ((False, 0.5), (True, 0.25)):
+        low, *_, high = [each.predicted_ms for each in candidates if each.corrected == corrected]
+        assert 0.9 * aim < low < aim < high < 1.1 * aim
 
 
 @pytest.mark.usefixtures("_estimated")
 @pytest.mark.parametrize(
     ("medians", "row", "sentence"),
     [
-        ((0.3, 0.4, 0.49), "3 measured against each other", "round after round. The fittest that meets"),
+        ((0.3, 0.4, 0.51), "3 measured; Their predictions", "round after round. The fittest that meets"),
         (
-            (0.3, None, 0.4),
+            (0.3, None, 0.51),
             "1 of 3 not measured and left out: busy",
             "1 could not be measured (busy) and dropped",
         ),
@@ -119,12 +146,14 @@ def test_terminal_and_report_say_whether_candidates_were_compared(
 def test_a_network_known_to_miss_is_not_kept_before_a_prediction_that_meets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The predicted best is the one in the middle; it could not be compared, but is measured once it is proven.
-    monkeypatch.setattr("fednas.toolchain.ship.candidates.measure_all_here", measured_as((None, None, 0.7)))
+    # The predicted best is the last of the first three; it could not be compared, but is measured once it is proven.
+    rounds = ((0.7, None, None), (None, None, None))
+    monkeypatch.setattr("fednas.toolchain.ship.candidates.measure_all_here", measured_as(*rounds))
     monkeypatch.setattr("fednas.toolchain.ship.proving.measure_here", lambda *_: reading(0.4))
     result = run(*CPU, "--candidates", "3", "--out", str(tmp_path))
     shipment = read_manifest(tmp_path / "cpu").shipment
-    assert [each.kept for each in shipment.candidates] == [False, True, False]
+    (kept,) = [each for each in shipment.candidates if each.kept]
+    assert (kept.measured, kept.predicted_ms) == (None, max(each.predicted_ms for each in shipment.candidates))
     assert shipment.budgets[0].verdict == "met"
     assert "kept by prediction: those measured miss the budget" in " ".join(result.stdout.split())
 

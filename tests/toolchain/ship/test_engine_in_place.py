@@ -92,7 +92,7 @@ def test_an_engine_is_built_only_on_the_devices_own_gpu(
     monkeypatch: pytest.MonkeyPatch, device: str, tensorrt: bool, capability: str | None, built: bool, says: str
 ) -> None:
     engines = machine(monkeypatch, tensorrt=tensorrt, capability=capability)
-    found, said = ship_engine.engine_here(Path("model.int8.onnx"), find_profile(device), "int8", evidence)
+    found, said = ship_engine.engine_here(Path("model.int8.onnx"), find_profile(device), "int8", evidence, seconds=1.0)
     assert [(plan, options.precision) for plan, options in engines] == (
         [(Path("model.int8.plan"), "int8")] if built else []
     )
@@ -103,12 +103,12 @@ def test_an_engine_is_built_only_on_the_devices_own_gpu(
 
 def test_it_is_proven_measured_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, tensorrt=True, capability="8.7")
-    found, _ = ship_engine.engine_here(Path("model.int8.onnx"), find_profile("jetson"), "int8", evidence)
+    found, _ = ship_engine.engine_here(Path("model.int8.onnx"), find_profile("jetson"), "int8", evidence, seconds=1.0)
     assert isinstance(found, EngineRecord)
     assert found.latency is not None
     assert (found.latency.median_ms, found.latency.p99_ms, found.latency.runs) == (0.5, 0.5, 100)
     assert (found.layers.int8, found.reasons) == (1, ())
-    found, _ = ship_engine.engine_here(Path("model.fp16.onnx"), find_profile("jetson"), "fp16", evidence)
+    found, _ = ship_engine.engine_here(Path("model.fp16.onnx"), find_profile("jetson"), "fp16", evidence, seconds=1.0)
     assert found is not None
     assert found.reasons == ("no layer of the engine runs in fp16, of 1 whose precision is known",)
 
@@ -171,6 +171,18 @@ def test_nothing_is_measured_where_nothing_is_to_be(monkeypatch: pytest.MonkeyPa
     assert "Latency: it was not to be measured." in report
     assert "engine 0.5 ms measured" not in report
     assert verify_folder(tmp_path / "jetson").passed
+
+
+def test_an_engine_is_timed_as_long_as_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def time_ms(_: object, *, seconds: float) -> list[float]:
+        asked.append(seconds)
+        return [0.5]
+
+    monkeypatch.setattr(FakeRunner, "time_ms", time_ms)
+    ship_there(monkeypatch, tmp_path, "--max-macs", "1M", "--profile-seconds", "2.5")
+    assert asked == [2.5]
 
 
 def test_an_engine_whose_layers_say_nothing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""What the main job says beside its table, before and after the work, and what it refuses at once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from typer.testing import CliRunner, Result
+
+from fednas.export import read_manifest
+from fednas.toolchain.cli import app
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_limit_that_the_images_cannot_show_is_said_before_and_after(tmp_path: Path) -> None:
+    limit = ("--max-macs", "1M", "--max-accuracy-drop", "0.1%")
+    result = run("--device", "jetson", *limit, "--out", str(tmp_path))
+    assert result.exit_code == 5
+    before, after = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert "--max-accuracy-drop 0.1% cannot be shown with 450 test images" in before
+    assert before.endswith("Give --data with 4,308 test images or more, or allow 0.95%")
+    assert after.startswith("warning: jetson: Accuracy limit: 450 images cannot show less than 0.9")
+    drop = read_manifest(tmp_path / "jetson").models[0].evidence.drop
+    assert drop is not None
+    assert drop.too_few_images in " ".join(result.stdout.split())
+    report = (tmp_path / "jetson" / "report.md").read_text()
+    assert after.removeprefix("warning: jetson: ") in report.partition("## Not verified")[2]
+    assert drop.with_verdict in report.partition("## Parity and accuracy")[2]
+
+
+def test_the_document_has_the_warnings(tmp_path: Path) -> None:
+    digits = load_digits()
+    images, labels = (digits.images // 3).astype(np.uint8), digits.target
+    np.savez(
+        tmp_path / "dim.npz", x_train=images[:1400], y_train=labels[:1400], x_test=images[1400:], y_test=labels[1400:]
+    )
+    arguments = ("--device", "jetson", "--max-macs", "1M", "--data", f"npz:{tmp_path / 'dim.npz'}", "--json")
+    result = run(*arguments, "--out", str(tmp_path / "out"))
+    (device,) = json.loads(result.stdout)["devices"]
+    (warning,) = device["warnings"]
+    assert warning.startswith("Data: after the supernet's normalisation its pixels have mean -0.")
+    assert f"warning: jetson: {warning}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--device", "cpu", "--precision", "fp16"),
+        ("--device", "jetson-nano", "--input", "uint8"),
+        ("--device", "jetson", "--precision", "int8", "--data", "none"),
+        ("--device", "jetson", "--max-accuracy-drop", "1%", "--data", "none"),
+        ("--device", "jetson", "--data", "imagenet:x"),
+        ("--device", "jetson", "--supernet", "nowhere.safetensors"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_is_refused_before_torch_is_loaded(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    code = (
+        "import sys; from fednas.toolchain.cli import app\n"
+        f"try: app({[*arguments, '--out', str(tmp_path / 'out')]!r})\n"
+        "except SystemExit as end: print(end.code, [m for m in ('torch', 'onnxruntime') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "1 []\n", done.stderr
