@@ -1,12 +1,12 @@
 """What changed beyond noise between two tables of the same blocks.
 
-The medians of one session are known far better than they repeat in the next one: the machine is at another speed,
-calls cost a little more, memory lies elsewhere. So the change of the whole machine is told apart first, as a line of
-log ratio over log latency (Tukey's resistant line: small blocks feel a call's cost, large ones the arithmetic). What
-is left scatters between sessions more than within them; that scatter is estimated from the entries themselves, from
-the upper quartile of their absolute rests, which up to a quarter of changed entries does not carry away. An entry has
-changed where its rest is larger than the two together explain (Student's t, for the scatter is an estimate), at 5 %
-for all entries at once (Holm 1979).
+The medians of one session are known better than they repeat in the next one: the machine is at another speed, calls
+cost a little more, and what was loaded once only lies elsewhere in memory. So the change of the whole machine is told
+apart first, as a line of log ratio over log latency (Tukey's resistant line: small blocks feel a call's cost, large
+ones the arithmetic). What is left may scatter between sessions more than within them; that scatter is estimated from
+the entries themselves, from the upper quartile of their absolute rests, which up to a quarter of changed entries does
+not carry away. An entry has changed where its rest is larger than the two together explain (Student's t, for the
+scatter is an estimate), at 5 % for all entries at once (Holm 1979).
 """
 
 import math

@@ -75,7 +75,7 @@ def _origins(table: LatencyTable) -> Iterator[Finding]:
 
 def _spread(table: LatencyTable) -> Iterator[Finding]:
     measured = [entry for entry in table.entries if entry.samples > 1]
-    flat = [entry for entry in measured if entry.spread == 0 and entry.p10_ms == entry.p90_ms]
+    flat = [entry for entry in measured if _flat(entry)]
     if flat:
         message = f"{len(flat)} entries have no spread over several samples: a coarse clock, or not readings at all"
         yield Finding("error" if len(flat) > len(measured) / 2 else "warning", "spread", message)
@@ -154,9 +154,17 @@ def _faster_by(step: tuple[TableEntry, TableEntry], share: float) -> bool:
     return large.median_ms < small.median_ms * (1 - max(share, noise))
 
 
+def _flat(entry: TableEntry) -> bool:
+    """Whether its readings are all the same; the spread may be that of blocks like it from load to load."""
+    return entry.p10_ms == entry.p90_ms and (entry.spread == 0 or entry.p10_ms is not None)
+
+
 def _impossible(entry: TableEntry) -> bool:
-    """Half of the readings lie within the median absolute deviation of the median, 80 % between the percentiles."""
-    if entry.p10_ms is None or entry.p90_ms is None:
+    """Half of the readings lie within the median absolute deviation of the median, 80 % between the percentiles.
+
+    What was loaded several times says nothing here: its spread may be that of its loads, which other blocks tell.
+    """
+    if entry.p10_ms is None or entry.p90_ms is None or entry.loads > 1:
         return False
     deviation_ms = entry.spread * entry.median_ms * math.sqrt(entry.samples) / MEDIAN_ERROR
     reach_ms = max(entry.median_ms - entry.p10_ms, entry.p90_ms - entry.median_ms)

@@ -60,9 +60,11 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
     p90_ms: Positive | None = None
     samples: Count
     """Readings; 0 where nothing was measured."""
+    loads: Count = 0
+    """Times that it was loaded and read anew; 0 where nothing was measured, or it is not on record."""
     spread: NonNegative
-    """Standard error of the median as a share of it, from the readings' median absolute deviation. Of these loads:
-    loaded anew, a block is faster or slower by more."""
+    """Standard error of the median as a share of it: from the readings' median absolute deviation or, if that is more,
+    from how blocks of about its latency differ from load to load. One that is loaded once more may lie farther off."""
     origin: Origin
     smoothed_ms: Positive | None = None
     """The median drawn to the block model, as far as whole networks bore that out; None: not drawn at all."""

@@ -45,6 +45,7 @@ def measured_entry(spec: BlockSpec, level: Level, smoothed_ms: float | None = No
         p10_ms=level.p10_ms,
         p90_ms=level.p90_ms,
         samples=level.samples,
+        loads=level.loads,
         spread=level.spread,
         origin="measured",
         smoothed_ms=smoothed_ms,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fednas.toolchain.measure.drift import Corrected, take_drift_out
 from fednas.toolchain.measure.grouped import medians_by, quantiles_by, ranks_within
 from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.loads import error_between_loads, loads_of
 from fednas.toolchain.measure.rounds import LEAST_ROUNDS, TAIL_READINGS
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ class Level:
     """Percentiles: None where the readings are too few to claim them."""
     p90_ms: float | None
     samples: int
+    loads: int
+    """How often it was loaded anew."""
     spread: float
-    """Standard error of the median, as a share of it."""
+    """Standard error of the median, as a share of it: that of its readings, or that of its loads, if larger."""
     first_over_second: float
     """Its median in one half of the passes over that in the other; of even over odd readings if it had one pass."""
 
@@ -51,14 +54,16 @@ def levels_of(corrected: Corrected, candidates: int) -> list[Level]:
     candidate, latency_ms = corrected.candidate, corrected.latency_ms
     p10, median, p90 = quantiles_by(candidate, latency_ms, (0.1, 0.5, 0.9))
     samples = np.bincount(candidate)
-    spread = _standard_error(_mad(candidate, latency_ms, median), samples) / median
+    within = _standard_error(_mad(candidate, latency_ms, median), samples) / median
+    spread = np.maximum(within, error_between_loads(corrected, median))
     again = _measured_again(corrected.group, candidate)
     first, second = (medians_by(candidate[half], latency_ms[half], groups=candidates) for half in (~again, again))
     rows = np.column_stack([median, p10, p90, spread, first / second]).tolist()
-    return [_level(row, int(count)) for row, count in zip(rows[:candidates], samples, strict=True)]
+    counts = zip(samples.tolist(), loads_of(corrected).tolist(), strict=True)
+    return [_level(row, *count) for row, count in zip(rows[:candidates], counts, strict=True)]
 
 
-def _level(row: Sequence[float], samples: int) -> Level:
+def _level(row: Sequence[float], samples: int, loads: int) -> Level:
     median_ms, p10_ms, p90_ms, spread, first_over_second = row
     claimed = samples >= TAIL_READINGS
     return Level(
@@ -66,6 +71,7 @@ def _level(row: Sequence[float], samples: int) -> Level:
         p10_ms=p10_ms if claimed else None,
         p90_ms=p90_ms if claimed else None,
         samples=samples,
+        loads=loads,
         spread=spread,
         first_over_second=first_over_second,
     )

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from fednas.latency_tables import LatencyTable, Machine, lint
 from fednas.toolchain.measure.conditions import Conditions
-from fednas.toolchain.measure.gpu import TELLING
 from fednas.toolchain.measure.job import Collected
 from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.kit.board.gpu import SLOWED_TELLING
 from fednas.toolchain.measure.sittings import Sitting
 
 UNFIT_REPEATABILITY, UNFIT_LOADED_AGAIN = 0.05, 0.08
@@ -124,7 +124,7 @@ def _held_back(conditions: Conditions) -> Iterator[str]:
 
 
 def _hot_gpu(conditions: Conditions) -> Iterator[str]:
-    if telling := [cause for cause in conditions.gpu_slowed_by if cause in TELLING]:
+    if telling := [cause for cause in conditions.gpu_slowed_by if cause in SLOWED_TELLING]:
         yield f"the clock of the GPU was lowered by {' and '.join(telling)}"
 
 

@@ -209,6 +209,7 @@ def _pooled(one: TableEntry, other: TableEntry) -> TableEntry:
         p10_ms=_claimed(one.p10_ms, other.p10_ms, share),
         p90_ms=_claimed(one.p90_ms, other.p90_ms, share),
         samples=samples,
+        loads=one.loads + other.loads if one.loads and other.loads else 0,
         spread=math.hypot(share * one.spread, (1 - share) * other.spread),
         sources=(*one.sources, *other.sources),
     )

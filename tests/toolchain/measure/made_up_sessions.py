@@ -46,6 +46,8 @@ def session(
     flat: bool = False,
     noise: float = 0.003,
     quirk: float = 0.0,
+    passes: int = 1,
+    load: float = 0.0,
     seed: int = 0,
 ) -> Collected:
     """Interleaved readings.
@@ -55,6 +57,8 @@ def session(
         flat: every block takes the same time, whatever it does.
         noise: standard deviation of the logarithm of a reading.
         quirk: standard deviation of what is peculiar to a network, which no table can know.
+        passes: groups, in each of which everything but the reference is loaded anew.
+        load: standard deviation of what a load makes of a candidate.
     """
     job = MeasuringJob(
         device="board",
@@ -74,9 +78,13 @@ def session(
     whole = np.array([len(specs) > 1 for specs in job.plan.candidates])
     true = true * np.exp(quirk * rng.standard_normal(count) * whole)
     taken = true[order] * speed * np.exp(noise * rng.standard_normal(len(order)))
+    group = np.arange(len(order)) * passes // len(order)
+    if load:
+        of_load = load * rng.standard_normal((passes, count)) * (np.arange(count) > 0)
+        taken = taken * np.exp(of_load[group, order])
     readings = [
-        Reading(0, int(candidate), float(ms), 0.01 * i, False)
-        for i, (candidate, ms) in enumerate(zip(order, taken, strict=True))
+        Reading(int(number), int(candidate), float(ms), 0.01 * i, False)
+        for i, (number, candidate, ms) in enumerate(zip(group, order, taken, strict=True))
     ]
     return Collected(
         job=job,

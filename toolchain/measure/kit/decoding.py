@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fednas.common import ContractError, FednasError, decode_versioned, file_errors, format_bytes
+from fednas.toolchain.measure.kit.document import MEASURE_ANEW, digest_of
 
 T = TypeVar("T")
 GZIP_MAGIC = b"\x1f\x8b"
+OTHER_KEYS = ("missing key", "unknown key")
+"""What is said of a file whose keys are not those of this version."""
 _NOT_OURS = "it is another file, or was edited or damaged; copy it again"
 
 
@@ -41,13 +44,31 @@ def read_limited(path: Path, what: str, limit: int) -> bytes:
     return content
 
 
-def decode_hostile(content: bytes, kind: type[T], what: str, schema: int) -> tuple[T, dict[str, Any]]:
-    """The content as a ``kind``, and as plain JSON values; raises `FednasError` for everything that is not right."""
+def decode_hostile(content: bytes, kind: type[T], what: str, schema: int, *, digest: str) -> tuple[T, dict[str, Any]]:
+    """The content as a ``kind``, and as plain JSON values; raises `FednasError` for everything that is not right.
+
+    Args:
+        digest: the key that holds the digest of all others.
+    """
     try:
         decoded = decode_versioned(content, kind, what, schema, again="copy it again, completely")
         return decoded, _plain(content, what)
     except ContractError as err:
         raise FednasError(f"{what}: {err}", hint=_NOT_OURS) from err
+    except FednasError as err:
+        problem = err.message.removeprefix(f"{what}: ")
+        if problem.startswith(OTHER_KEYS) and _is_whole(content, digest):
+            raise FednasError(f"{what} is of another version of this program: {problem}", hint=MEASURE_ANEW) from err
+        raise
+
+
+def _is_whole(content: bytes, digest: str) -> bool:
+    """Whether it has the digest that it claims: then its keys are those that it was written with."""
+    try:
+        raw = json.loads(content)
+        return isinstance(raw, dict) and digest_of(raw, without=digest) == raw.get(digest)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _plain(content: bytes, what: str) -> Any:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -13,6 +14,7 @@ from fednas.toolchain.measure.plan import Plan
 from fednas.toolchain.space import SearchSpace
 
 SCHEMA = 1
+MEASURE_ANEW = "write the kit anew and measure again, or import with the version that wrote it"
 LONGEST_TEXT = 300
 LARGEST_SHAPE = 10**15
 """Multiply-accumulates or weights of one block beyond which a file is not believed."""
@@ -98,6 +100,17 @@ def digest_of(document: dict[str, Any], *, without: str) -> str:
     return hashlib.sha256(form.encode("ascii")).hexdigest()
 
 
+def _lacking(known: object, raw: object) -> Iterator[str]:
+    """Keys that this version writes and ``raw`` has not got, at any depth."""
+    if isinstance(known, dict) and isinstance(raw, dict):
+        yield from (name for name in known if name not in raw)
+        for name in known:
+            yield from _lacking(known[name], raw.get(name))
+    elif isinstance(known, list) and isinstance(raw, list):
+        for one, other in zip(known, raw, strict=False):
+            yield from _lacking(one, other)
+
+
 def check_document(document: KitDocument, raw: dict[str, Any], what: str) -> None:
     """Raise `FednasError` unless the document, ``raw`` as it was read, is one that `write_kit` could have written."""
     if digest_of(raw, without="kit") != document.kit:
@@ -105,14 +118,15 @@ def check_document(document: KitDocument, raw: dict[str, Any], what: str) -> Non
     plan = document.plan
     # A dataclass, unlike a structure, takes unknown keys in silence.
     for key, value in (("plan", plan), ("space", document.space)):
-        known = msgspec.to_builtins(value)
-        if known is not None and (lacking := [name for name in known if name not in raw[key]]):
+        known = msgspec.json.decode(msgspec.json.encode(value))
+        if known == raw[key]:
+            continue
+        if lacking := list(dict.fromkeys(_lacking(known, raw[key]))):
             raise FednasError(
-                f"{what} was written by an earlier version: its {key} does not say {' or '.join(lacking)}",
-                hint="write the kit anew and measure again, or import with the version that wrote it",
+                f"{what} was written by an earlier version: its {key} does not say {' or '.join(lacking[:3])}",
+                hint=MEASURE_ANEW,
             )
-        if msgspec.json.decode(msgspec.json.encode(value)) != raw[key]:
-            raise FednasError(f"{what}: its {key} has keys that this version does not know", hint="write the kit anew")
+        raise FednasError(f"{what}: its {key} has keys that this version does not know", hint="write the kit anew")
     specs = {spec for candidate in plan.candidates for spec in candidate} | set(plan.priced)
     if any(max(spec.macs, spec.weights) > LARGEST_SHAPE for spec in specs):
         raise FednasError(f"{what} holds a block of an impossible size")

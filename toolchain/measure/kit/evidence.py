@@ -12,6 +12,7 @@ from fednas.common import FednasError
 from fednas.export.board.trt_build import PRECISION_FLAGS
 from fednas.toolchain.measure.kit.board.choice import MAY_RUN
 from fednas.toolchain.measure.kit.board.on_onnxruntime import CPU_PROVIDER
+from fednas.toolchain.measure.kit.board.on_tensorrt import UNNAMED_GPU
 from fednas.toolchain.measure.kit.board.on_trtexec import MOST_SAMPLES, build_options, run_options
 from fednas.toolchain.measure.kit.results_file import Results
 from fednas.toolchain.measure.runtimes import find_runtime
@@ -49,6 +50,7 @@ def _contradictions(results: Results) -> Iterator[str]:
     if not _VERSIONS[runtime].fullmatch(results.runtime_version):
         yield f"name {runtime} {results.runtime_version!r}, which is no version of it"
     yield from _of_the_engines(results)
+    yield from _of_the_gpu(results)
     yield from {"onnxruntime": _of_onnxruntime, "tensorrt": _of_tensorrt, "trtexec": _of_trtexec}[runtime](results)
 
 
@@ -58,6 +60,19 @@ def _of_the_engines(results: Results) -> Iterator[str]:
         yield f"name {len(results.engines)} engines, where {results.runtime} measures {wanted}"
     if results.samples and results.runtime != "trtexec":
         yield f"hold samples of single runs, which {results.runtime} does not tell"
+
+
+def _of_the_gpu(results: Results) -> Iterator[str]:
+    states = [state for sitting in results.sittings for state in (sitting.before, sitting.after) if state is not None]
+    found = [state.gpu for state in states if state.gpu is not None]
+    causes = any(sitting.around.gpu_slowed_by for sitting in results.sittings)
+    if RUNTIMES[results.runtime] != "tensorrt":
+        if found or causes:
+            yield f"tell of a GPU, where {results.runtime} measures the processor"
+        return
+    names = {results.settings.get("gpu"), *(gpu.name for gpu in found)} - {None, UNNAMED_GPU}
+    if len(names) > 1:
+        yield f"name {len(names)} GPUs: {' and '.join(sorted(map(str, names)))}"
 
 
 def _of_onnxruntime(results: Results) -> Iterator[str]:

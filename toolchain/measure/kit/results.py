@@ -10,12 +10,12 @@ from typing import NoReturn
 import msgspec
 
 from fednas.common import FednasError
-from fednas.latency_tables import Energy, Machine
+from fednas.latency_tables import Energy, GpuState, Machine
 from fednas.toolchain.measure.conditions import Conditions
 from fednas.toolchain.measure.counters import Usage
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Reading
-from fednas.toolchain.measure.kit.board.on_tensorrt import PRECISION_UNSAID
+from fednas.toolchain.measure.kit.board.on_tensorrt import PRECISION_UNSAID, UNNAMED_GPU
 from fednas.toolchain.measure.kit.board.same import state_differences
 from fednas.toolchain.measure.kit.decoding import decode_hostile, read_limited
 from fednas.toolchain.measure.kit.document import KitDocument, check_document, digest_of
@@ -23,6 +23,7 @@ from fednas.toolchain.measure.kit.evidence import RUNTIMES, check_evidence
 from fednas.toolchain.measure.kit.results_file import (
     LARGEST,
     SCHEMA,
+    BoardGpu,
     BoardSitting,
     BoardState,
     MeasuredEnergy,
@@ -63,7 +64,7 @@ def read_results(path: Path, *, job: MeasuringJob | None = None, kit: KitDocumen
 def results_from_json(content: bytes, path: Path) -> Results:
     """As `read_results`, from memory and without making a `Collected` of it."""
     what = f"results {path}"
-    results, raw = decode_hostile(content, Results, f"results file {path}", SCHEMA)
+    results, raw = decode_hostile(content, Results, f"results file {path}", SCHEMA, digest="sha256")
     if digest_of(raw, without="sha256") != results.sha256:
         _refuse(what, "were edited or damaged: their content does not have the digest that they claim")
     check_document(results.job, raw["job"], f"{what}, key job")
@@ -142,7 +143,7 @@ def _collected(results: Results, what: str) -> Collected:
         runtime_version=_version(results),
         date=results.date,
         before=sittings[0].before,
-        after=_machine(after, results.settings.get("gpu")),
+        after=_machine(after, _gpu_name(results)),
         load_before=first.before.load,
         load_after=after.load,
         conditions=_conditions(results, all_conditions(sittings)),
@@ -160,11 +161,12 @@ def _require_one_state(sittings: Sequence[BoardSitting], what: str) -> None:
 
 
 def _plain_state(sitting: BoardSitting) -> dict[str, object]:
-    return msgspec.structs.asdict(sitting.before)
+    plain: dict[str, object] = msgspec.to_builtins(sitting.before)
+    return plain
 
 
 def _sitting(number: int, found: BoardSitting, results: Results) -> Sitting:
-    gpu, version, around = results.settings.get("gpu"), _version(results), found.around
+    gpu, version, around = _gpu_name(results), _version(results), found.around
     usage = Usage(others_cores=around.others_cores, stolen=around.stolen, throttled=around.throttled)
     return Sitting(
         number=number,
@@ -172,11 +174,22 @@ def _sitting(number: int, found: BoardSitting, results: Results) -> Sitting:
         runtime_version=version,
         before=_machine(found.before, gpu),
         load_before=found.before.load,
-        conditions=Conditions(load_s=around.load_s, timer_share=around.timer_share, usage=usage),
+        conditions=Conditions(
+            load_s=around.load_s,
+            timer_share=around.timer_share,
+            usage=usage,
+            gpu_slowed_by=tuple(dict.fromkeys(around.gpu_slowed_by)),
+        ),
         runtime_version_after=None if found.after is None else version,
         after=None if found.after is None else _machine(found.after, gpu),
         load_after=None if found.after is None else found.after.load,
     )
+
+
+def _gpu_name(results: Results) -> str | None:
+    """As CUDA calls the GPU; None where that is not known, and a driver may say it."""
+    name = results.settings.get("gpu")
+    return None if name == UNNAMED_GPU else name
 
 
 def _version(results: Results) -> str:
@@ -190,15 +203,35 @@ def _conditions(results: Results, all_sittings: Conditions) -> Conditions:
     clocks = [moment.current_mhz for moment in moments if moment.current_mhz is not None]
     temperatures = [moment.temperature_c for moment in moments if moment.temperature_c is not None]
     temperatures += [degrees for row in results.power for degrees in row.zones_c.values()]
+    gpu_mhz, gpu_c = _gpu_clocks(results), _gpu_temperatures(results)
     return replace(
         all_sittings,
         stops=sum(event.what == "suspended" for event in results.events),
         clock_low_mhz=min(clocks, default=None),
         clock_high_mhz=max(clocks, default=None),
         hottest_c=max(temperatures, default=None),
+        gpu_low_mhz=min(gpu_mhz, default=None),
+        gpu_high_mhz=max(gpu_mhz, default=None),
+        gpu_hottest_c=max(gpu_c, default=None),
         energy=_energy(results.energy),
         doubts=_doubts(results),
     )
+
+
+def _gpu_clocks(results: Results) -> list[float]:
+    """Of the GPU between readings, where it measures: by nvidia-smi or the kernel's files, and by tegrastats."""
+    if RUNTIMES[results.runtime] != "tensorrt":
+        return []
+    seen = [moment.gpu_mhz for moment in results.moments] + [row.gpu_mhz for row in results.power]
+    return [mhz for mhz in seen if mhz]  # 0: switched off at that moment
+
+
+def _gpu_temperatures(results: Results) -> list[float]:
+    if RUNTIMES[results.runtime] != "tensorrt":
+        return []
+    zones = [(name, degrees) for row in results.power for name, degrees in row.zones_c.items()]
+    seen = [moment.gpu_c for moment in results.moments if moment.gpu_c is not None]
+    return seen + [degrees for name, degrees in zones if "gpu" in name.lower()]
 
 
 def _doubts(results: Results) -> tuple[str, ...]:
@@ -243,10 +276,19 @@ def _machine(state: BoardState, gpu: str | None) -> Machine:
         locked=_locked(state),
         temperature_c=state.temperature_c,
         throttle_events=state.throttled,
-        gpu=gpu,
+        gpu=gpu or getattr(state.gpu, "name", None),
+        gpu_state=_gpu_state(state.gpu),
         python_version=state.python_version,
         numpy_version=state.numpy_version or "none",
     )
+
+
+def _gpu_state(found: BoardGpu | None) -> GpuState | None:
+    """The same without the name, which is the machine's."""
+    if found is None:
+        return None
+    known = {name: getattr(found, name) for name in GpuState.__struct_fields__}
+    return GpuState(**known)
 
 
 def _locked(state: BoardState) -> bool | None:

@@ -1,5 +1,6 @@
 """The content of ``results.json``, as it may be: what is not of this form is refused before it is looked at."""
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -7,6 +8,7 @@ from msgspec import Meta
 
 from fednas.common import UtcTime
 from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.kit.board.gpu import SLOWED_BY
 from fednas.toolchain.measure.kit.board.measuring import MOST_POWER_ROWS
 from fednas.toolchain.measure.kit.board.tegrastats import MOST_NAMES
 from fednas.toolchain.measure.kit.document import AtLeastOne, Count, KitDocument, Name, Sha256, Text
@@ -19,6 +21,30 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0, le=LARGEST)]
 MOST_SITTINGS = 10_000
 Celsius = Annotated[float, Meta(ge=-100, le=300)]
+Cause = Annotated[
+    str,
+    Meta(
+        pattern=rf"^({'|'.join(map(re.escape, SLOWED_BY.values()))})\Z",
+        description=f"one of {', '.join(SLOWED_BY.values())}",
+    ),
+]
+"""Of a lower clock of the GPU, in the script's words."""
+Causes = Annotated[tuple[Cause, ...], Meta(max_length=len(SLOWED_BY))]
+
+
+class BoardGpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The GPU that measures, at one moment; None: not readable there."""
+
+    name: Text | None
+    driver: Text | None
+    persistence: bool | None
+    power_limit_w: Positive | None
+    min_mhz: Positive | None
+    max_mhz: Positive | None
+    current_mhz: Positive | None
+    temperature_c: Celsius | None
+    performance_state: Text | None
+    slowed_by: Causes
 
 
 class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,8 +65,8 @@ class BoardState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What the hardware can do."""
     limit_mhz: Positive | None
     """Highest that the governor may choose."""
-    gpu_mhz: Positive | None
-    gpu: Text | None
+    gpu: BoardGpu | None
+    """None also where the processor measures."""
     board: Text | None
     """Name of the board in its device tree."""
     software: Text | None
@@ -65,6 +91,8 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     temperature_c: Celsius | None
     current_mhz: Positive | None
     gpu_mhz: Positive | None
+    """None also where the processor measures, or where it was not yet time to ask again."""
+    gpu_c: Celsius | None
     throttled: Count | None
     power_w: NonNegative | None
 
@@ -81,6 +109,8 @@ class Around(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     stolen: Share | None
     throttled: Share | None
     """Of the time, during which a control group's quota held the script back."""
+    gpu_slowed_by: Causes
+    """All that was seen to lower the GPU's clock."""
 
 
 class BoardSitting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

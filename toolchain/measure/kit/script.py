@@ -17,6 +17,7 @@ PARTS = (
     "fednas.toolchain.measure.kit.board.folder",
     "fednas.toolchain.measure.kit.board.power",
     "fednas.toolchain.measure.kit.board.tegrastats",
+    "fednas.toolchain.measure.kit.board.gpu",
     "fednas.toolchain.measure.kit.board.state",
     "fednas.toolchain.measure.kit.board.same",
     "fednas.toolchain.measure.kit.board.usage",

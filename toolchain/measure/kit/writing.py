@@ -84,7 +84,7 @@ def document_from_json(content: bytes, what: str) -> KitDocument:
     """As `read_kit`, from memory; ``what`` names the source in errors."""
     from fednas.toolchain.measure.kit.decoding import decode_hostile
 
-    document, raw = decode_hostile(content, KitDocument, what, SCHEMA)
+    document, raw = decode_hostile(content, KitDocument, what, SCHEMA, digest="kit")
     check_document(document, raw, what)
     return document
 

@@ -152,6 +152,13 @@ def stand_in_trtexec(folder: Path, version: str, *, layer: str = "Row major line
     return {"PATH": f"{folder}:/usr/bin:/bin"}
 
 
+def stand_in_nvidia_smi(folder: Path, answer: str) -> None:
+    """Put a program into a folder of PATH that answers every query so."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    program.chmod(0o755)
+
+
 def command(kit: Path, *options: object, python: str = sys.executable) -> list[str]:
     """The script of a kit, without what this Python has installed unless the environment brings it."""
     return [python, "-S", str(kit / "measure.py"), *map(str, options)]

@@ -48,6 +48,34 @@ STATE_CHANGES: list[dict[str, Any]] = [
     {"numpy_version": "0.9"},
 ]
 """Of a board, between two sittings: after each of them readings do not count together."""
+GPU: dict[str, Any] = {
+    "name": "NVIDIA L4",
+    "driver": "580.65.06",
+    "persistence": True,
+    "power_limit_w": 72.0,
+    "min_mhz": None,
+    "max_mhz": 2040.0,
+    "current_mhz": 1995.0,
+    "temperature_c": 61.0,
+    "performance_state": "P0",
+    "slowed_by": [],
+}
+"""As the script reads a card."""
+GPU_CHANGES: list[dict[str, Any]] = [
+    {"name": "NVIDIA T4"},
+    {"driver": "535.1"},
+    {"persistence": False},
+    {"power_limit_w": 60.0},
+    {"min_mhz": 300.0},
+    {"max_mhz": 1500.0},
+]
+"""Of a GPU, after which readings do not count together."""
+NO_GPU_CHANGES: list[dict[str, Any]] = [
+    {"current_mhz": 210.0},
+    {"temperature_c": 30.0},
+    {"performance_state": "P8"},
+    {"slowed_by": ["its power limit"]},
+]
 NO_STATE_CHANGES: list[dict[str, Any]] = [
     {"python_version": "3.99.0"},
     {"temperature_c": 99.0},

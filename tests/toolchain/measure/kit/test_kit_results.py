@@ -13,7 +13,7 @@ import pytest
 from board_stand_ins import run, stand_in_onnxruntime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from results_changes import NO_STATE_CHANGES, STATE_CHANGES, Change, Document, changed, set_key
+from results_changes import GPU, NO_STATE_CHANGES, STATE_CHANGES, Change, Document, changed, set_key
 
 from fednas.common import FednasError
 from fednas.toolchain.measure.job import MeasuringJob
@@ -137,6 +137,7 @@ def keep_of_each_pass(count: int) -> Change:
         (set_key("seconds", to=1e300), r"Expected float <= 1000000000.0 \(key seconds\)"),
         (set_key("least_rounds", to=True), "Expected int, got bool"),
         (set_key("runtime", to="tflite"), "were measured with 'tflite'; known are onnxruntime, tensorrt, trtexec"),
+        (set_key("sittings", 0, "before", "gpu", to=GPU), "tell of a GPU, where onnxruntime measures the processor"),
         (set_key("runtime", to="../../etc"), "key runtime must be a name of small letters and digits"),
         (
             set_key("job", "device", to="../../etc/cron.d/x"),
@@ -150,10 +151,10 @@ def keep_of_each_pass(count: int) -> Change:
         (set_key("sittings", 0, "before", "cores", to=0), r"Expected int >= 1 \(key sittings.*before.cores\)"),
         (set_key("sittings", 0, "before", "temperature_c", to=1e6), "Expected float <= 300"),
         (set_key("date", to="yesterday"), "key date must be a date and time in UTC, such as 2026-01-02T03:04:05"),
-        (set_key("extra", to=1), "unknown key 'extra'"),
+        (set_key("extra", to=1), "is of another version of this program: unknown key 'extra' .*; write the kit anew"),
         (set_key("sittings", 0, "before", "rm", to="-rf"), r"unknown key 'rm'.*before"),
         (set_key("job", "models", 0, "file", to="/etc/passwd"), "unknown key 'file'"),
-        (lambda d: d.pop("date"), "missing key date"),
+        (lambda d: d.pop("date"), "is of another version of this program: missing key date; write the kit anew and"),
         (set_key("kit", to="0" * 64), "mix two kits: the job in them is not that of the kit that they name"),
         (set_key("schema", to=2), "has schema 2, newer than the 1 that this version reads; install the version"),
         (set_key("schema", to=0), "has schema 0, this version reads 1"),
@@ -179,6 +180,15 @@ def test_edited_results_are_refused_though_their_digest_is_right(
             lambda d: d["job"]["plan"].pop("passes"),
             "was written by an earlier version: its plan does not say passes; write the kit anew and measure again",
         ),
+        (
+            lambda d: d["job"]["plan"]["blocks"][0].pop("stride"),
+            "was written by an earlier version: its plan does not say stride; write the kit anew and measure again",
+        ),
+        (
+            lambda d: d["job"]["plan"]["blocks"][0].pop("kind"),
+            r"is of another version of this program: missing key kind \(key job.plan.blocks\[0\]\); write the kit anew",
+        ),
+        (set_key("job", "plan", "blocks", 0, "more", to=1), "its plan has keys that this version does not know"),
         (set_key("job", "plan", "blocks", 0, "in_channels", to=0), "impossible block|cannot have these fields"),
         (set_key("job", "plan", "blocks", 0, "in_channels", to=10**18), "holds a block of an impossible size"),
         (set_key("job", "candidates", to=[0]), "has 1 candidates, its plan 7"),

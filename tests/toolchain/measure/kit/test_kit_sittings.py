@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from board_stand_ins import python_of, run, stand_in_onnxruntime
-from results_changes import NO_STATE_CHANGES, STATE_CHANGES
+from results_changes import GPU, GPU_CHANGES, NO_GPU_CHANGES, NO_STATE_CHANGES, STATE_CHANGES
 
 from fednas.export.board.problem import BoardProblem
-from fednas.latency_tables import Machine
+from fednas.latency_tables import GpuState, Machine
 from fednas.latency_tables.fingerprint import CHANGING, CLOSE_MEMORY
 from fednas.toolchain.measure.kit import read_results
 from fednas.toolchain.measure.kit.board import same
@@ -60,6 +60,27 @@ def test_the_rule_of_the_board_leaves_out_nothing_that_tables_compare() -> None:
     assert set(Machine.__struct_fields__) - CHANGING - told_elsewhere == set(same.DECISIVE)
     assert same.NEAR_MEMORY == CLOSE_MEMORY
     assert {name for change in STATE_CHANGES for name in change} == set(same.DECISIVE)
+    assert set(GpuState.__struct_fields__) - CHANGING == set(same.GPU_DECISIVE) - {"name"}
+    assert {name for change in GPU_CHANGES for name in change} == set(same.GPU_DECISIVE)
+
+
+@pytest.mark.parametrize("change", GPU_CHANGES, ids=str)
+def test_a_run_does_not_go_on_with_another_gpu_or_other_settings_of_it(change: dict[str, Any], tmp_path: Path) -> None:
+    with Partial(str(tmp_path), {"kit": "k"}, BOARD | {"gpu": GPU}) as kept:
+        kept.add(BoardReading(0, 1, 0.25, 1.5, False))
+    (name,) = change
+    with pytest.raises(BoardProblem, match=f"gpu {name.replace('_', ' ')} was .*, now .*; delete it"):
+        Partial(str(tmp_path), {"kit": "k"}, BOARD | {"gpu": GPU | change})
+    with pytest.raises(BoardProblem, match=r"gpu driver was 580.65.06, now not readable"):
+        Partial(str(tmp_path), {"kit": "k"}, BOARD | {"gpu": None})
+
+
+@pytest.mark.parametrize("change", NO_GPU_CHANGES, ids=str)
+def test_a_run_goes_on_with_a_gpu_at_another_clock_or_heat(change: dict[str, Any], tmp_path: Path) -> None:
+    with Partial(str(tmp_path), {"kit": "k"}, BOARD | {"gpu": GPU}) as kept:
+        kept.add(BoardReading(0, 1, 0.25, 1.5, False))
+    with Partial(str(tmp_path), {"kit": "k"}, BOARD | {"gpu": GPU | change}) as again:
+        assert len(again.readings) == 1
 
 
 def test_a_run_without_readings_starts_anew_whatever_changed(tmp_path: Path) -> None:

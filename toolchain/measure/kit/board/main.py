@@ -18,10 +18,12 @@ from fednas.toolchain.measure.kit.board.folder import (
     read_job,
     sha256_of_file,
 )
+from fednas.toolchain.measure.kit.board.gpu import GpuWatch, gpu_words
 from fednas.toolchain.measure.kit.board.halves import TOLD_HALVES_RATIO, UNFIT_HALVES_RATIO, halves_ratio
 from fednas.toolchain.measure.kit.board.measuring import Measuring, free_bytes
 from fednas.toolchain.measure.kit.board.on_onnxruntime import BOARD_RUNTIMES
 from fednas.toolchain.measure.kit.board.partial import Partial, utc_now, write_results
+from fednas.toolchain.measure.kit.board.power import system
 from fednas.toolchain.measure.kit.board.state import BoardReader
 from fednas.toolchain.measure.kit.board.tegrastats import Tegrastats
 
@@ -97,7 +99,7 @@ def _run(options: argparse.Namespace, folder: str) -> int:
     _say("%s %s: %s" % (runtime.name, runtime.version, described(runtime.settings)))
     with Tegrastats() as tegrastats:
         tegrastats.wait()
-        reader = BoardReader(tegrastats)
+        reader = BoardReader(tegrastats, _gpu_of(runtime))
         before = reader.state(runtime.numpy_version)
         with Partial(folder, _identity(job, runtime), before) as partial:
             if partial.readings:
@@ -179,13 +181,22 @@ def _check(job: BoardJob, asked: Optional[str]) -> int:
             _say("%-10s no: %s" % (each.name, each.reason))
         else:
             _say("%-10s yes, %s: %s" % (each.name, each.runtime.version, described(each.runtime.settings)))
-    usable = [each.name for each in tried if each.runtime is not None]
+    usable = [each for each in tried if each.runtime is not None]
     why = "you asked for it" if asked else "the kit is for %s" % job.runtime
     if not usable:
         _say("would use  nothing: nothing that may run this kit is usable here")
         return EXIT_UNFIT
-    _say("would use  %s, because %s" % (usable[0], why))
+    _say("would use  %s, because %s" % (usable[0].name, why))
+    gpu = _gpu_of(usable[0].runtime)
+    found = None if gpu is None else gpu.now()
+    if found is not None:
+        _say("gpu        %s" % gpu_words(found))
     return EXIT_DONE
+
+
+def _gpu_of(runtime: Any) -> Optional[GpuWatch]:
+    """What looks at the GPU that measures; nothing where the processor does."""
+    return GpuWatch(system(""), runtime.gpu_name) if runtime.on_gpu else None
 
 
 def _identity(job: BoardJob, runtime: Any) -> Dict[str, str]:

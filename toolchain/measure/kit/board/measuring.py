@@ -82,8 +82,8 @@ class Measuring:
 
     def begin(self, state: Dict[str, Any]) -> None:
         """A sitting begins, with the board in this state; it is noted down when it takes its first reading."""
-        around: Dict[str, Optional[float]] = dict.fromkeys(("timer_share", "others_cores", "stolen", "throttled"))
-        around["load_s"] = 0.0
+        around: Dict[str, Any] = dict.fromkeys(("timer_share", "others_cores", "stolen", "throttled"))
+        around.update(load_s=0.0, gpu_slowed_by=[])
         self._begun = {"began": utc_now(), "before": state, "around": around, "after": None}
 
     def end(self, state: Dict[str, Any]) -> None:
@@ -120,13 +120,13 @@ class Measuring:
         finally:
             model.close()
 
-    def around(self) -> Dict[str, Optional[float]]:
+    def around(self) -> Dict[str, Any]:
         """What went on around the readings of this sitting so far; None where the board does not say."""
         found: Dict[str, Optional[float]] = {"load_s": round(self._load_s, 3), "timer_share": None}
         if self._shortest_ms and self._runtime.name == "onnxruntime":
             found["timer_share"] = round(min(1.0, self._uncertain_ms / self._shortest_ms), 6)
         found.update(used_between(self._before, count_now()))
-        return found
+        return dict(found, gpu_slowed_by=self._reader.gpu_slowed_by())
 
     def groups(self) -> List[Group]:
         """What is measured together, with what earlier sittings have done of it."""

@@ -2,7 +2,7 @@
 
 import random
 import time
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from fednas.export.board.problem import BoardProblem
 from fednas.toolchain.measure.kit.board.folder import BoardJob, BoardModel
@@ -20,6 +20,9 @@ class OnnxRuntimeBoard:
     """Before a reading of several calls, so that the weights lie in the cache."""
     fewest_rounds = 0
     """0: as many as the job wants."""
+    on_gpu = False
+    gpu_name: Optional[str] = None
+    """As CUDA calls the GPU that it runs on; None where nothing says."""
     doubt = ""
     """What makes it doubtful that the models were run as asked, where it comes out at loading."""
 

@@ -17,6 +17,7 @@ WORKSPACE_BYTES = 1 << 30
 ENGINE_LEVEL = 3
 """Of optimisation: TensorRT's own default."""
 FLOAT_SIZE = 4
+UNNAMED_GPU = "unknown"
 PRECISION_UNSAID = "an engine does not say the precision of its layers"
 ENGINE_PARTS = "abcdefghijklmnopqrstuvwxyz0123456789.-"
 
@@ -29,6 +30,7 @@ class TensorRTBoard:
     """The GPU's events resolve half a microsecond."""
     warming_calls = 2
     fewest_rounds = 0
+    on_gpu = True
 
     def __init__(self, job: BoardJob) -> None:
         self._job = job
@@ -38,9 +40,10 @@ class TensorRTBoard:
         self.version = str(self.trt.__version__)
         self.numpy_version: Optional[str] = None
         facts = self.cuda.facts()
+        self.gpu_name: Optional[str] = facts.name
         self._chip = "%s-sm%s" % (self.version, facts.compute_capability)
         self.settings = {
-            "gpu": str(facts.name),
+            "gpu": facts.name or UNNAMED_GPU,
             "compute capability": str(facts.compute_capability),
             "cuda": str(facts.cuda),
             "driver": str(facts.driver),

@@ -45,6 +45,8 @@ class TrtexecBoard:
     warming_calls = 0
     fewest_rounds = 5
     """Fewer than of others: every visit holds hundreds of runs, and starts a program."""
+    on_gpu = True
+    gpu_name: Optional[str] = None
 
     def __init__(self, job: BoardJob) -> None:
         self._job = job

@@ -20,6 +20,8 @@ DECISIVE = (
     "numpy_version",
 )
 """Of the board's state. Not the version of Python: it calls the runtime, whose own version must be equal."""
+GPU_DECISIVE = ("name", "driver", "persistence", "power_limit_w", "min_mhz", "max_mhz")
+"""Of the GPU's, where it measures."""
 NEAR_MEMORY = 0.02
 """A kernel that keeps a little more for itself does not make another board."""
 
@@ -34,10 +36,11 @@ class StateDifference(NamedTuple):
 
 def state_differences(first: Dict[str, Any], then: Dict[str, Any]) -> List[StateDifference]:
     """What forbids that readings taken in these two states of a board count together; empty if nothing does."""
+    pairs = [(name.replace("_", " "), name, first.get(name), then.get(name)) for name in DECISIVE]
+    one, other = first.get("gpu") or {}, then.get("gpu") or {}
+    pairs += [("gpu " + name.replace("_", " "), name, one.get(name), other.get(name)) for name in GPU_DECISIVE]
     return [
-        StateDifference(name.replace("_", " "), _shown(first.get(name)), _shown(then.get(name)))
-        for name in DECISIVE
-        if not _alike(name, first.get(name), then.get(name))
+        StateDifference(what, _shown(was), _shown(now)) for what, name, was, now in pairs if not _alike(name, was, now)
     ]
 
 

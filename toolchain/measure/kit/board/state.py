@@ -8,13 +8,13 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
+from fednas.toolchain.measure.kit.board.gpu import GpuWatch, gpu_record
 from fednas.toolchain.measure.kit.board.power import Power, PowerMeter, found, number_of, system, text_of
 from fednas.toolchain.measure.kit.board.tegrastats import NO_ZONE, Tegrastats
 
 LONGEST_TEXT = 200
 CLOCK_BOOTTIME = 7
 """Of Linux; Python gives it a name only from 3.7 on."""
-GPU_CLOCKS = ("sys/class/devfreq/*gpu*/cur_freq", "sys/devices/gpu.0/devfreq/*/cur_freq")
 THROTTLE_COUNTERS = (
     "sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count",
     "sys/class/hwmon/hwmon*/oc*_event_cnt",
@@ -27,11 +27,12 @@ JETSON_MODE, JETSON_MODES = "var/lib/nvpmodel/status", "etc/nvpmodel.conf"
 class BoardReader:
     """Reads the board: everything before and after, and cheaply in between.
 
-    ``tegrastats`` is asked for what the system's files do not say.
+    ``tegrastats`` is asked for what the system's files do not say, ``gpu`` where it measures.
     """
 
-    def __init__(self, tegrastats: Optional[Tegrastats] = None) -> None:
+    def __init__(self, tegrastats: Optional[Tegrastats] = None, gpu: Optional[GpuWatch] = None) -> None:
         self._tegrastats = tegrastats
+        self._gpu = gpu
         self._meter = PowerMeter()
         self._meter.read()
 
@@ -53,8 +54,7 @@ class BoardReader:
             "max_mhz": positive(number_of(system(cpu + "cpuinfo_max_freq")), 1e3),
             "min_mhz": positive(number_of(system(cpu + "scaling_min_freq")), 1e3),
             "limit_mhz": positive(number_of(system(cpu + "scaling_max_freq")), 1e3),
-            "gpu_mhz": gpu_mhz(),
-            "gpu": plain_or_none(text_of(system("sys/devices/platform/gpu.0/of_node/compatible"))),
+            "gpu": None if self._gpu is None else gpu_record(self._gpu.now()),
             "board": plain_or_none(text_of(system("proc/device-tree/model"))),
             "software": plain_or_none((text_of(system("etc/nv_tegra_release")) or "").split("GCID")[0]),
             "temperature_c": max(zones.values()) if zones else None,
@@ -71,15 +71,21 @@ class BoardReader:
         """What can be read between two rounds without disturbing them."""
         power = self._power()
         zones = self._zones_c()
+        gpu = None if self._gpu is None else self._gpu.look()
         return {
             "group": group,
             "elapsed_s": round(elapsed_s, 3),
             "temperature_c": max(zones.values()) if zones else None,
             "current_mhz": mean_mhz(),
-            "gpu_mhz": gpu_mhz(),
+            "gpu_mhz": None if gpu is None else gpu.current_mhz,
+            "gpu_c": None if gpu is None else gpu.temperature_c,
             "throttled": throttled(),
             "power_w": None if power is None else power.watts,
         }
+
+    def gpu_slowed_by(self) -> List[str]:
+        """What was seen to lower the GPU's clock between rounds."""
+        return [] if self._gpu is None else list(self._gpu.slowed_by)
 
     def _power(self) -> Optional[Power]:
         """A battery that is being charged reads below zero, which is no power drawn."""
@@ -148,12 +154,6 @@ def mean_mhz() -> Optional[float]:
     files = ["sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq" % core for core in affinity()]
     clocks = [clock for clock in (number_of(system(path)) for path in files) if clock]
     return sum(clocks) / len(clocks) / 1e3 if clocks else None
-
-
-def gpu_mhz() -> Optional[float]:
-    """Of a Jetson's GPU."""
-    clocks = [number_of(path) for pattern in GPU_CLOCKS for path in found(pattern)]
-    return positive(max([clock for clock in clocks if clock] or [0.0]), 1e6)
 
 
 def zones_c() -> Dict[str, float]:
