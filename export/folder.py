@@ -18,6 +18,7 @@ MAX_MANIFEST_BYTES = 16 * 2**20
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _BOARD_OUTPUT = re.compile(
     r"model\.\w+\.(plan|(build|bench|run)\.log|(times|layers)\.json)|timing-[\w.-]+\.cache|board_result\.json"
+    r"|board_check\.traceback\.txt"
 )
 """What the board's script writes there: made from our files, so replaced with them."""
 

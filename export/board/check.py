@@ -5,13 +5,14 @@ import datetime
 import math
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 from fednas.export.board.cudart import GpuFacts
 from fednas.export.board.inspector import engine_faults
 from fednas.export.board.kit import Kit, KitModel, chosen_models, file_sha256, read_kit
-from fednas.export.board.kit_vectors import KitVectors, kit_parity, read_kit_vectors
+from fednas.export.board.kit_vectors import KitVectors, kit_parity, read_kit_vectors, require_vectors_for
 from fednas.export.board.machine import hottest_celsius, machine_facts
 from fednas.export.board.problem import BoardProblem, UnableBoard
 from fednas.export.board.trtexec import explain_version, parse_version, trtexec_build_options, trtexec_time_options
@@ -19,37 +20,66 @@ from fednas.export.board.ways import Checked, ModuleWay, TrtexecWay, WorkSetting
 
 RESULT_FILE = "board_result.json"
 RESULT_SCHEMA = 1
-EXIT_AGREES, EXIT_TO_MEND, EXIT_DISAGREES, EXIT_CANNOT_TELL, EXIT_STOPPED = 0, 1, 4, 5, 130
+EXIT_AGREES, EXIT_TO_MEND, EXIT_DISAGREES, EXIT_CANNOT_TELL, EXIT_BUG, EXIT_STOPPED = 0, 1, 4, 5, 70, 130
 """As of every command of fednas-export."""
 EXIT_CODES = (
-    "Exit codes: 0 all engines agree; 1 something that you can mend, such as a missing file; 2 options that do not "
-    "exist; 4 an engine disagrees with the network, or its layers are not in the precision asked for; 5 cannot tell: "
-    "nothing here can build an engine, or none came of a model; 130 stopped by Ctrl-C."
+    "Exit codes: 0 all engines agree; 1 something that you can mend, such as a missing file, a full disk or full "
+    "memory; 2 options that do not exist; 4 an engine disagrees with the network, or its layers are not in the "
+    "precision asked for; 5 cannot tell: nothing here can build an engine, or none came of a model; 70 a bug of this "
+    "script, which names the file to report; 130 stopped by Ctrl-C."
 )
+TRACEBACK_FILE = "board_check.traceback.txt"
 MOST_SAMPLES = 20000
 """More readings are thinned out evenly, so that the result stays small."""
 MOST_TEXT = 2000
 """Characters of a message or a name; whoever imports the result takes no longer ones."""
+OUT_OF_MEMORY = "memory is full; close other programs, or give a smaller --workspace-mib, --batch or --max-batch"
 Way = Union[ModuleWay, TrtexecWay]
 
 
 def main(arguments: Optional[List[str]] = None, folder: Optional[Path] = None) -> int:
     """Run the script; returns the exit code, one of `EXIT_CODES`."""
     options = _options(arguments)
+    place = Path(__file__).resolve().parent if folder is None else folder
     try:
-        kit = read_kit(Path(__file__).resolve().parent if folder is None else folder)
-        models = chosen_models(kit, options.precision.split(",") if options.precision else [])
-        settings = _settings(options)
-        if options.commands:
-            _print_commands(models, settings, options.commands)
-            return EXIT_AGREES
-        return _check_all(kit, models, settings, options)
+        return _run(place, options)
     except (BoardProblem, OSError) as err:
-        print("board_check.py: %s" % err, file=sys.stderr)
-        return EXIT_CANNOT_TELL if isinstance(err, UnableBoard) else EXIT_TO_MEND
+        return _end(str(err), EXIT_CANNOT_TELL if isinstance(err, UnableBoard) else EXIT_TO_MEND)
+    except MemoryError:
+        return _end(OUT_OF_MEMORY, EXIT_TO_MEND)
     except KeyboardInterrupt:
-        print("board_check.py: stopped; engines that were checked before are kept", file=sys.stderr)
-        return EXIT_STOPPED
+        return _end("stopped; engines that were checked before are kept", EXIT_STOPPED)
+    except Exception as err:  # noqa: BLE001 - the last net: whatever arrives here is a bug of ours
+        return _end(
+            "a bug in board_check.py (%s: %s); please report it with %s"
+            % (type(err).__name__, err, _traceback_file(place)),
+            EXIT_BUG,
+        )
+
+
+def _run(folder: Path, options: Any) -> int:
+    kit = read_kit(folder)
+    models = chosen_models(kit, options.precision.split(",") if options.precision else [])
+    settings = _settings(options)
+    if options.commands:
+        _print_commands(models, settings, options.commands)
+        return EXIT_AGREES
+    return _check_all(kit, models, settings, options)
+
+
+def _end(message: str, code: int) -> int:
+    """One line, whatever came."""
+    print("board_check.py: %s" % " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _traceback_file(folder: Path) -> str:
+    text = traceback.format_exc()
+    try:
+        (folder / TRACEBACK_FILE).write_text(text, "utf-8", errors="backslashreplace")
+    except OSError as err:
+        return "what it did (%s cannot be written: %s)" % (TRACEBACK_FILE, err)
+    return TRACEBACK_FILE
 
 
 def _options(arguments: Optional[List[str]]) -> Any:
@@ -101,6 +131,7 @@ def _print_commands(models: Sequence[KitModel], settings: WorkSettings, wanted: 
 
 def _check_all(kit: Kit, models: Sequence[KitModel], settings: WorkSettings, options: Any) -> int:
     vectors = read_kit_vectors(kit.folder / kit.vectors)
+    require_vectors_for(models, vectors)
     way = _way(options, settings)
     before = hottest_celsius()
     entries: List[Dict[str, Any]] = []
@@ -140,9 +171,11 @@ def _entry(kit: Kit, model: KitModel, vectors: KitVectors, way: Way, settings: W
     try:
         checked = way.check(kit.folder, model, vectors.images)
         parity = kit_parity(vectors.logits, checked.logits, model.max_relative_error, model.min_top1_agreement)
-    except (BoardProblem, OSError) as err:
-        print("%s: %s" % (model.file, err), file=sys.stderr)
-        return dict(entry, failed=str(err)[:MOST_TEXT], passed=False, faults=[])
+        _require_times(checked)
+    except (BoardProblem, OSError, MemoryError) as err:
+        why = OUT_OF_MEMORY if isinstance(err, MemoryError) else str(err)
+        print("%s: %s" % (model.file, why), file=sys.stderr)
+        return dict(entry, failed=why[:MOST_TEXT], passed=False, faults=[])
     faults = engine_faults(checked.layers, model.precision, model.kept, checked.strongly_typed)
     entry.update(_engine_facts(checked, settings))
     entry.update(
@@ -155,6 +188,12 @@ def _entry(kit: Kit, model: KitModel, vectors: KitVectors, way: Way, settings: W
     )
     _print_entry(entry, len(vectors.logits))
     return entry
+
+
+def _require_times(checked: Checked) -> None:
+    odd = [time for time in checked.samples_ms if not (math.isfinite(time) and time > 0)]
+    if odd or not checked.samples_ms:
+        raise BoardProblem("TensorRT was timed at %s ms" % (odd[0] if odd else "no"), "run it again")
 
 
 def _engine_facts(checked: Checked, settings: WorkSettings) -> Dict[str, Any]:

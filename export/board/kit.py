@@ -61,8 +61,10 @@ def read_kit(folder: Path) -> Kit:
         shape = tuple(int(preprocessing[side]) for side in ("channels", "height", "width"))
         models = tuple(_kit_model(entry, hashes, shape) for entry in manifest["models"])
         used = {name: hashes[name] for name in [model.file for model in models] + [vectors]}
-    except (KeyError, TypeError, ValueError, OSError) as err:
+    except (LookupError, AttributeError, TypeError, ValueError, OSError) as err:
         raise BoardProblem("%s or preprocessing.json lacks %s" % (KIT_MANIFEST, err), "copy the folder again") from err
+    if not models:
+        raise BoardProblem("%s names no model" % KIT_MANIFEST, "copy the folder again")
     for name, wanted in sorted(used.items()):
         _require_unchanged(folder, name, wanted)
     return Kit(folder, device, kit_identity(device, used), models, vectors)
@@ -90,7 +92,7 @@ def _kit_manifest(folder: Path) -> Dict[str, Any]:
     path = folder / KIT_MANIFEST
     try:
         manifest = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise BoardProblem("%s cannot be read: %s" % (path, err), "copy the whole folder") from err
     if not isinstance(manifest, dict) or manifest.get("schema") != KIT_SCHEMA:
         raise BoardProblem("%s is not of schema %d, which this script reads" % (path, KIT_SCHEMA))

@@ -5,11 +5,28 @@ import math
 import struct
 import sys
 import zipfile
+import zlib
 from array import array
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
+from fednas.export.board.kit import KitModel
 from fednas.export.board.problem import BoardProblem
+
+UNREADABLE = (
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    SyntaxError,
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
+"""What reading an archive that is damaged, locked or of another kind can raise."""
 
 
 class KitVectors(NamedTuple):
@@ -35,17 +52,44 @@ def read_kit_vectors(path: Path) -> KitVectors:
     try:
         with zipfile.ZipFile(str(path)) as archive:
             images, logits = (_rows(archive.read(name + ".npy")) for name in ("inputs", "logits"))
-    except (OSError, KeyError, ValueError, SyntaxError, zipfile.BadZipFile, struct.error) as err:
+    except UNREADABLE as err:
         raise BoardProblem("%s cannot be read: %s" % (path.name, err), "copy the folder again") from err
     return KitVectors(images, logits)
 
 
+def require_vectors_for(models: Sequence[KitModel], vectors: KitVectors) -> None:
+    """Raise `BoardProblem` unless the vectors are images of the models' shape, each with finite logits."""
+    hint = "copy the folder again"
+    if not vectors.images or len(vectors.images) != len(vectors.logits):
+        message = "the test vectors hold %d images and %d rows of logits" % (len(vectors.images), len(vectors.logits))
+        raise BoardProblem(message, hint)
+    for model in models:
+        wanted = model.image_shape[0] * model.image_shape[1] * model.image_shape[2]
+        if any(len(image) != wanted for image in vectors.images):
+            message = "the test vectors have %d values an image, %s takes %d" % (
+                len(vectors.images[0]),
+                model.file,
+                wanted,
+            )
+            raise BoardProblem(message, hint)
+    if not all(math.isfinite(value) for rows in vectors for row in rows for value in row):
+        raise BoardProblem("the test vectors hold numbers that are not finite", hint)
+    if not vectors.logits[0] or len({len(row) for row in vectors.logits}) != 1:
+        raise BoardProblem("the test vectors hold rows of logits without a class", hint)
+
+
 def packed(images: Sequence[Sequence[float]], kind: str) -> bytes:
-    """Images one after the other as ``float32``, ``float16`` or ``uint8``, little-endian."""
+    """Images one after the other as ``float32``, ``float16`` or ``uint8``, little-endian.
+
+    Raises `BoardProblem` for values that this type cannot hold.
+    """
     letter = {"float32": "f", "float16": "e", "uint8": "B"}[kind]
     # Pixels are whole numbers, and must be told so.
     rows = [[int(value) for value in image] for image in images] if kind == "uint8" else images
-    return b"".join(struct.pack("<%d%s" % (len(row), letter), *row) for row in rows)
+    try:
+        return b"".join(struct.pack("<%d%s" % (len(row), letter), *row) for row in rows)
+    except (struct.error, OverflowError) as err:
+        raise BoardProblem("the test vectors do not fit %s: %s" % (kind, err), "copy the folder again") from err
 
 
 def unpacked(content: bytes, kind: str, classes: int) -> List[Tuple[float, ...]]:
@@ -94,6 +138,8 @@ def _rows(content: bytes) -> Tuple[Tuple[float, ...], ...]:
     values: "array[Any]" = array(letter)
     values.frombytes(content[start:])
     count = int(header["shape"][0])
+    if count < 1 or len(values) % count:
+        raise ValueError("an array of %d numbers cannot have %d rows" % (len(values), count))
     size = len(values) // count
     return tuple(tuple(values[i * size : (i + 1) * size]) for i in range(count))
 

@@ -1,6 +1,9 @@
 """The board's one script, run for real by the Pythons that boards have, against stand-ins for TensorRT."""
 
 import ast
+import errno
+import hashlib
+import io
 import json
 import os
 import re
@@ -21,10 +24,11 @@ from fake_tensorrt import VERSIONS, fake_tensorrt
 from small_network import Ship, Trained
 
 from fednas.common import FednasError
-from fednas.export import BatchRange, OrtRunner, board_script
+from fednas.export import BatchRange, OrtRunner, board_script, read_manifest
 from fednas.export.board import check, cudart
 from fednas.export.board.cudart import CudaRuntime
 from fednas.export.board.trtexec import TrtVersion, parse_version
+from fednas.export.folder import foreign_files
 
 OTHER_PYTHONS = sorted((Path.home() / ".pyenv" / "versions").glob("3.*/bin/python"))
 
@@ -271,6 +275,135 @@ def test_a_failed_build_says_why_and_keeps_the_old_engine(board: Board) -> None:
 def test_success_without_an_engine_is_no_success(board: Board) -> None:
     install(board.tools, "v100300", board.logits, writes=False)
     assert "trtexec wrote no engine" in board.run().stderr
+
+
+def put_vectors(folder: Path, content: bytes) -> None:
+    """Other test vectors, and a manifest that knows them."""
+    (folder / "test_vectors.npz").write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for file in manifest["files"]:
+        if file["name"] == "test_vectors.npz":
+            file["sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def archive(**arrays: np.ndarray) -> bytes:
+    with io.BytesIO() as stream:
+        np.savez(stream, **arrays)
+        return stream.getvalue()
+
+
+IMAGES, LOGITS = np.zeros((2, 1, 8, 8), np.float32), np.ones((2, 10), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "test_vectors.npz cannot be read"),
+        (b"PK\x03\x04 and no archive", "test_vectors.npz cannot be read"),
+        (archive(inputs=IMAGES), "test_vectors.npz cannot be read"),
+        (archive(inputs=IMAGES, logits=np.float32(1)), "test_vectors.npz cannot be read"),
+        (archive(inputs=IMAGES[:0], logits=LOGITS[:0]), "an array of 0 numbers cannot have 0 rows"),
+        (archive(inputs=IMAGES, logits=LOGITS.astype(np.float64)), "neither little-endian float32 nor uint8"),
+        (archive(inputs=IMAGES, logits=LOGITS[:1]), "hold 2 images and 1 rows of logits"),
+        (archive(inputs=IMAGES[..., :7], logits=LOGITS), "have 56 values an image, model.fp32.onnx takes 64"),
+        (archive(inputs=IMAGES, logits=LOGITS[:, :0]), "rows of logits without a class"),
+        (archive(inputs=IMAGES, logits=np.full_like(LOGITS, np.nan)), "numbers that are not finite"),
+    ],
+)
+def test_vectors_that_cannot_be_used_end_with_one_line(board: Board, content: bytes, complaint: str) -> None:
+    install(board.tools, "v100300", board.logits)
+    put_vectors(board.folder, content)
+    done = board.run()
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert complaint in done.stderr
+    assert calls(board.tools) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "[Errno 28] No space left on device"),
+        (MemoryError(), 1, "memory is full; close other programs, or give a smaller --workspace-mib"),
+        (ValueError("an odd\nnumber"), 70, "a bug in board_check.py (ValueError: an odd number); please report it"),
+        (RecursionError("too deep"), 70, "a bug in board_check.py (RecursionError: too deep)"),
+        (KeyboardInterrupt(), 130, "stopped; engines that were checked before are kept"),
+    ],
+)
+def test_whatever_happens_ends_with_one_line_and_a_code(
+    board: Board,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    line: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(check, "write_json", fail)
+    install(board.tools, "v100300", board.logits)
+    arguments = ["--way", "trtexec", "--trtexec", str(board.tools / "trtexec")]
+    assert check.main(arguments, board.folder) == code
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"board_check.py: {line}")
+    traceback = board.folder / "board_check.traceback.txt"
+    assert traceback.exists() == (code == 70)
+    if code == 70:
+        assert str(error) in traceback.read_text()
+        assert foreign_files(board.folder, read_manifest(board.folder)) == ()
+
+
+def test_where_not_even_the_traceback_can_be_written(
+    board: Board, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(check, "read_kit", lambda _: 1 / 0)
+    (board.folder / "board_check.traceback.txt").mkdir()
+    assert check.main([], board.folder) == 70
+    assert "(board_check.traceback.txt cannot be written: " in capsys.readouterr().err
+
+
+def test_memory_that_one_model_lacks_is_told_and_the_result_kept(
+    board: Board, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(check.TrtexecWay, "check", full)
+    install(board.tools, "v100300", board.logits)
+    assert check.main(["--way", "trtexec", "--trtexec", str(board.tools / "trtexec")], board.folder) == 5
+    assert "model.fp32.onnx: memory is full" in capsys.readouterr().err
+    assert board.result()["engines"][0]["failed"].startswith("memory is full")
+
+
+def test_times_that_are_none(board: Board) -> None:
+    install(board.tools, "v100300", board.logits)
+    program = (board.tools / "trtexec").read_text()
+    (board.tools / "trtexec").write_text(program.replace("0.4 + 0.001 * (i % 200)", "float('nan')"))
+    done = board.run()
+    assert (done.returncode, len(done.stderr.splitlines())) == (5, 1)
+    assert "model.fp32.onnx: TensorRT was timed at nan ms; run it again" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kept", "found", "code"),
+    [
+        ([], ("int8", "int8"), 0),
+        ([], ("int8", "fp32"), 4),
+        (["conv1"], ("int8", "fp32"), 0),
+        (["conv1"], ("int8", "fp32", "fp32"), 4),
+    ],
+)
+def test_layers_in_more_bits_than_asked_are_refused_but_for_those_kept(
+    board: Board, kept: list[str], found: tuple[str, ...], code: int
+) -> None:
+    manifest = json.loads((board.folder / "manifest.json").read_text())
+    manifest["models"][0] |= {"precision": "int8", "mixed": {"kept": kept}}
+    (board.folder / "manifest.json").write_text(json.dumps(manifest))
+    install(board.tools, "v100300", board.logits, layers=layers(*found))
+    done = board.run()
+    assert done.returncode == code
+    assert ("NOT AS ASKED" in done.stderr) == (code == 4)
 
 
 def test_an_opset_that_the_version_cannot_read(board: Board) -> None:
