@@ -1,5 +1,6 @@
 """The statistics by which raw pixels become the numbers that a network reads: published ones, or measured ones."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,21 @@ PUBLISHED_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 CHUNK = 1024
 """Images whose pixels are held as float64 at once."""
+ONLY_CENTRED = 1.0
+"""What a channel is divided by that has one value in all training images; pixels from 0 to 1 never vary so much."""
 
 
-def measured_preprocessing(raw: Array, value_range_max: float) -> Preprocessing:
-    """Mean and standard deviation of these training images (N, channels, height, width), to 6 digits."""
+@dataclass(frozen=True, slots=True)
+class ChannelStatistics:
+    """Of images whose pixels were scaled to 0 to 1, to 6 digits; one number for each channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """0 where every pixel has the same value."""
+
+
+def channel_statistics(raw: Array, value_range_max: float) -> ChannelStatistics:
+    """Of images (N, channels, height, width) with pixels up to ``value_range_max``."""
     count, channels, height, width = raw.shape
     sums, squares = np.zeros(channels), np.zeros(channels)
     for start in range(0, count, CHUNK):
@@ -34,14 +46,23 @@ def measured_preprocessing(raw: Array, value_range_max: float) -> Preprocessing:
     variance = squares / (count * height * width) - mean**2
     # Rounding can leave a little below nothing.
     scaled_mean, scaled_std = mean / value_range_max, np.sqrt(np.maximum(variance, 0)) / value_range_max
-    return Preprocessing(
-        channels=channels,
-        height=height,
-        width=width,
-        value_range_max=value_range_max,
+    return ChannelStatistics(
         mean=tuple(round(float(value), 6) for value in scaled_mean),
+        std=tuple(round(float(value), 6) for value in scaled_std),
+    )
+
+
+def measured_preprocessing(raw: Array, value_range_max: float) -> Preprocessing:
+    """Mean and standard deviation of these training images (N, channels, height, width), to 6 digits."""
+    found = channel_statistics(raw, value_range_max)
+    return Preprocessing(
+        channels=raw.shape[1],
+        height=raw.shape[2],
+        width=raw.shape[3],
+        value_range_max=value_range_max,
+        mean=found.mean,
         # A channel without any variation is only centred.
-        std=tuple(round(float(value), 6) or 1.0 for value in scaled_std),
+        std=tuple(value or ONLY_CENTRED for value in found.std),
     )
 
 

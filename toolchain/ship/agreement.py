@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from fednas.common import FednasError
 from fednas.export import accuracy_of_logits
-from fednas.toolchain.data import ImageData, measured_preprocessing
+from fednas.toolchain.data import ONLY_CENTRED, ImageData, channel_statistics
 from fednas.toolchain.supernet import SupernetHeader
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ MOST_MEAN = 0.5
 """Of normalised training images 0 is expected; this far off, standard deviations, they are others."""
 MOST_RATIO = 2.0
 """Of their standard deviation 1 is expected; beyond this factor, either way, they are others."""
+MOST_FLAT = 0.01
+"""A channel that has one value in all images must have the one of training, to this share of the largest pixel."""
 FAR_BELOW = 0.1
 """Accuracy that a subnet may lack against the least one on record: architectures and test images differ."""
 
@@ -53,10 +55,16 @@ def doubts_about_data(source: "Source", logits: "NDArray[np.float32]", *, as_tra
 def strange_statistics(data: ImageData) -> str:
     """How normalised training images differ from what a network was trained on; empty if they do not."""
     wanted = data.preprocessing
-    found = measured_preprocessing(data.train.images, wanted.value_range_max)
+    found = channel_statistics(data.train.images, wanted.value_range_max)
     for channel, (mean, std) in enumerate(zip(wanted.mean, wanted.std, strict=True)):
         offset, ratio = (found.mean[channel] - mean) / std, found.std[channel] / std
-        if abs(offset) > MOST_MEAN or not 1 / MOST_RATIO <= ratio <= MOST_RATIO:
+        if ratio == 0 and (std != ONLY_CENTRED or abs(offset) > MOST_FLAT):
+            value, usual = found.mean[channel] * wanted.value_range_max, mean * wanted.value_range_max
+            how = f"always are {usual:g}" if std == ONLY_CENTRED else "vary"
+            return (
+                f"all its pixels of channel {channel} are {value:g}, while those that the supernet was made for {how}"
+            )
+        if ratio != 0 and (abs(offset) > MOST_MEAN or not 1 / MOST_RATIO <= ratio <= MOST_RATIO):
             return (
                 f"after the supernet's normalisation its pixels have mean {offset:.2g} and standard deviation "
                 f"{ratio:.2g} (channel {channel}), not about 0 and 1"

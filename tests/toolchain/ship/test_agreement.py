@@ -9,11 +9,11 @@ import pytest
 
 from fednas.common import FednasError
 from fednas.profiles import find_profile
-from fednas.toolchain.data import ImageData, LabelledImages, Preprocessing, measured_preprocessing
+from fednas.toolchain.data import ImageData, LabelledImages, Preprocessing, channel_statistics, measured_preprocessing
 from fednas.toolchain.data.preprocessing import CHUNK
 from fednas.toolchain.search.request import Budgets
 from fednas.toolchain.ship import ShipJob, ship
-from fednas.toolchain.ship.agreement import doubts_about_data
+from fednas.toolchain.ship.agreement import doubts_about_data, strange_statistics
 from fednas.toolchain.ship.source import Source
 
 CLASSES = 4
@@ -60,11 +60,33 @@ def test_statistics_are_those_of_all_images_whatever_the_chunks(value: int) -> N
     assert found.std == pytest.approx((pixels[:, 0].std() / 255, 1.0), abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "std", "says"),
+    [
+        # The supernet's images had mean 128; they varied by 64, or had one value, which is then divided by 1.
+        ((64, 192), 0.25, ""),
+        ((128, 128), 0.25, "all its pixels of channel 1 are 128, while those of the supernet's own images vary"),
+        ((128, 128), 1.0, ""),
+        ((0, 0), 1.0, "all its pixels of channel 1 are 0, while those of the supernet's own images always are 128"),
+        ((64, 192), 1.0, "mean 0 and standard deviation 0.25 (channel 1)"),
+    ],
+)
+def test_a_channel_of_one_value_is_told_in_one_line(pixels: tuple[int, int], std: float, says: str) -> None:
+    images = np.empty((4, 2, 1, 2))
+    images[:, 0], images[:, 1] = (64, 192), pixels
+    labelled = LabelledImages(images, np.arange(4) % CLASSES)
+    own = Preprocessing(channels=2, height=1, width=2, value_range_max=256.0, mean=(0.5, 0.5), std=(0.25, std))
+    found = strange_statistics(ImageData("flat", tuple("abcd"), own, labelled, labelled, labelled))
+    assert says in found
+    assert bool(found) == bool(says)
+    assert "\n" not in found
+
+
 def test_the_images_are_looked_at_once_where_they_are_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     looks = []
     monkeypatch.setattr(
-        "fednas.toolchain.ship.agreement.measured_preprocessing",
-        lambda raw, largest: looks.append(raw) or measured_preprocessing(raw, largest),
+        "fednas.toolchain.ship.agreement.channel_statistics",
+        lambda raw, largest: looks.append(raw) or channel_statistics(raw, largest),
     )
     devices = {name: find_profile(name) for name in ("jetson", "raspberry-pi-5")}
     budgets = Budgets(macs=1_000_000)
