@@ -61,9 +61,7 @@ def strange_statistics(data: ImageData) -> str:
         if ratio == 0 and (std != ONLY_CENTRED or abs(offset) > MOST_FLAT):
             value, usual = found.mean[channel] * wanted.value_range_max, mean * wanted.value_range_max
             how = f"always are {usual:g}" if std == ONLY_CENTRED else "vary"
-            return (
-                f"all its pixels of channel {channel} are {value:g}, while those that the supernet was made for {how}"
-            )
+            return f"all its pixels of channel {channel} are {value:g}, while those of the supernet's own images {how}"
         if ratio != 0 and (abs(offset) > MOST_MEAN or not 1 / MOST_RATIO <= ratio <= MOST_RATIO):
             return (
                 f"after the supernet's normalisation its pixels have mean {offset:.2g} and standard deviation "

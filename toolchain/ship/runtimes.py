@@ -23,10 +23,16 @@ if TYPE_CHECKING:
     from fednas.toolchain.ship.proving import Proof
 
 
+READS_ONNX = "onnxruntime"
+
+
 def runtimes_of(profile: DeviceProfile, asked: Sequence[str]) -> tuple[str, ...]:
-    """The device's own runtime, where it has files of its own, then those asked for; each once."""
+    """The device's own runtime, where it has files of its own, then those asked for; each once.
+
+    Whoever names ONNX Runtime gets what it reads anyway: the ONNX files.
+    """
     own = [profile.runtime] if profile.runtime in RUNTIME_PRECISIONS else []
-    return tuple(dict.fromkeys([*own, *asked]))
+    return tuple(dict.fromkeys([*own, *(name for name in asked if name != READS_ONNX)]))
 
 
 def require_runtimes(

@@ -179,7 +179,7 @@ def test_pixels_as_uint8_reach_openvino(tmp_path: Path) -> None:
 
 def test_runtimes_may_be_separated_by_commas(tmp_path: Path) -> None:
     arguments = ("--device", "raspberry-pi-5", "--max-macs", "1M", "--out", str(tmp_path / "out"))
-    done = CliRunner().invoke(app, [*arguments, "--runtime", "openvino, ncnn"])
+    done = CliRunner().invoke(app, [*arguments, "--runtime", "onnxruntime, openvino, ncnn"])
     assert done.exit_code == 0, done.output
     files = converted(read_manifest(tmp_path / "out" / "raspberry-pi-5"))
     assert list(files) == ["fp32 openvino", "fp32 ncnn"]
