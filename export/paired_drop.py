@@ -49,7 +49,7 @@ class PairedDrop(Record, frozen=True, kw_only=True):
             return ""
         if self.smallest_limit <= self.limit:
             return ""
-        return f"{self.images} images cannot show less than {percent_rounded_up(self.smallest_limit)} points"
+        return f"{self.images} images cannot rule out a loss of {percent_rounded_up(self.smallest_limit)} points"
 
 
 def paired_drop(

@@ -24,13 +24,16 @@ p { margin: .5rem 0; max-width: 46rem; } li { margin: .25rem 0; max-width: 44rem
   max-width: none; }
 .verified { border-color: var(--good); } .rejected, .missed { border-color: var(--bad); }
 .unverified, .undecided { border-color: var(--unsure); }
-.scroll { overflow-x: auto; margin: .7rem 0; }
+.scroll { overflow-x: auto; margin: .7rem 0; background:
+  linear-gradient(90deg, var(--paper) 50%, transparent) 0 0 / 2rem 100% no-repeat local,
+  linear-gradient(270deg, var(--paper) 50%, transparent) 100% 0 / 2rem 100% no-repeat local,
+  linear-gradient(90deg, var(--line), transparent) 0 0 / .9rem 100% no-repeat scroll,
+  linear-gradient(270deg, var(--line), transparent) 100% 0 / .9rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem 1.1rem .35rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
-td { min-width: 4.5rem; } td.middle { min-width: 8.5rem; }
-td.short { white-space: nowrap; } td.long { min-width: 20rem; }
+td.short { white-space: nowrap; } td.middle { min-width: 7rem; } td.long { min-width: 13rem; }
 a { color: var(--blue); }
 code { font: .86em ui-monospace, monospace; } p code, li code, td.long code { overflow-wrap: anywhere; }
 pre { background: var(--tint); padding: .8rem; overflow-x: auto; } pre code { overflow-wrap: normal; }

@@ -52,7 +52,8 @@ def test_who_is_right_where() -> None:
     assert drop.with_verdict == str(drop)
     limited = paired_drop(logits([0, 0, 0, 1, 1]), logits([0, 1, 2, 1, 2]), labels, limit=0.01)
     assert (
-        limited.with_verdict == f"{drop}; at most 1 points: cannot tell (5 images cannot show less than 39.36 points)"
+        limited.with_verdict
+        == f"{drop}; at most 1 points: cannot tell (5 images cannot rule out a loss of 39.36 points)"
     )
 
 
@@ -91,7 +92,7 @@ def test_too_few_images_are_said_with_a_limit_that_they_can_show() -> None:
     right = logits([0] * 450)
     drop = paired_drop(right, right, labels, limit=0.001)
     assert drop.verdict == "cannot tell"
-    assert drop.with_verdict.endswith("cannot tell (450 images cannot show less than 0.85 points)")
+    assert drop.with_verdict.endswith("cannot tell (450 images cannot rule out a loss of 0.85 points)")
     assert paired_drop(right, right, labels, limit=0.0085).verdict == "met"
     # Here the file is at fault, not the number of images.
     lost = paired_drop(right, logits([1] * 4 + [0] * 446), labels, limit=0.01)

@@ -15,9 +15,9 @@ def too_few_images(limit: float | None, images: int) -> str:
         return ""
     first, last = percent_rounded_up(least), percent_rounded_up(enough)
     return (
-        f"--max-accuracy-drop {100 * limit:g}% cannot be shown with {images:,} test images: the interval of a file "
-        f"that is right on just the same ones as its source ends between {first}% and {last}%, by how many these are, "
-        "so it will end as cannot tell (exit code 5). Give --data with "
+        f"--max-accuracy-drop {100 * limit:g}% cannot be shown with {images:,} test images: even for a file that is "
+        f"right on just the same ones as its source they cannot rule out a loss of {first}% to {last}%, by how many "
+        "these are; so it will end as cannot tell (exit code 5). Give --data with "
         f"{images_enough_for(limit):,} test images or more, or allow {last}%"
     )
 
@@ -27,8 +27,8 @@ def limits_not_shown(models: Sequence[Model]) -> tuple[str, ...]:
     drops = [evidence.drop for model in models for evidence in model.all_evidence]
     return tuple(
         dict.fromkeys(
-            f"Accuracy limit: {drop.too_few_images}, even of a file that is right on just the same ones as its source; "
-            "more test images, or a larger --max-accuracy-drop, can tell."
+            f"Accuracy limit: {drop.too_few_images}, even for a file that is right on just the same ones as its "
+            "source; more test images, or a larger --max-accuracy-drop, can tell."
             for drop in drops
             if drop is not None and drop.too_few_images
         )

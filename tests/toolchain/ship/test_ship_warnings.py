@@ -25,7 +25,7 @@ def test_a_limit_that_the_images_cannot_show_is_said_before_and_after(tmp_path: 
     before, after = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
     assert "--max-accuracy-drop 0.1% cannot be shown with 450 test images" in before
     assert before.endswith("Give --data with 4,308 test images or more, or allow 0.95%")
-    assert after.startswith("warning: jetson: Accuracy limit: 450 images cannot show less than 0.9")
+    assert after.startswith("warning: jetson: Accuracy limit: 450 images cannot rule out a loss of 0.9")
     drop = read_manifest(tmp_path / "jetson").models[0].evidence.drop
     assert drop is not None
     assert drop.too_few_images in " ".join(result.stdout.split())
