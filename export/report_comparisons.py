@@ -76,15 +76,15 @@ def _how_chosen(candidates: Sequence[Candidate]) -> str:
 def _which(candidates: Sequence[Candidate]) -> str:
     """How they were found, in one or two rounds."""
     first = [candidate for candidate in candidates if not candidate.corrected]
-    nearest = f"{len(first)} networks of the frontier are predicted nearest to the latency budget, above it and below."
+    nearest = f"{len(first)} networks of the frontier are predicted nearest to the latency budget."
     if len(first) == len(candidates):
         return f"These {nearest}"
     # A second round follows only where all of the first have the same verdict.
-    found = "All of them measured" if any(each.verdict == "met" for each in first) else "None of them surely measured"
+    all_met = any(each.verdict == "met" for each in first)
+    found = "All of them measured within it" if all_met else "None of them surely measured within it"
     return (
-        f"{nearest} {found} within it: predictions are off by more than these lie apart. So "
-        f"{len(candidates) - len(first)} more were added, nearest to the budget once predictions are corrected by what "
-        "the first measured."
+        f"{nearest} {found}; so {len(candidates) - len(first)} {'fitter' if all_met else 'faster'} ones were added, "
+        "nearest to the budget once predictions are corrected by what the first measured."
     )
 
 

@@ -23,7 +23,7 @@ from fednas.export.manifest import verdict_of
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.search.limits import latency_quantity
 from fednas.toolchain.search.request import SearchAnswer, describe, limits_of
-from fednas.toolchain.ship.near_budget import nearest_points
+from fednas.toolchain.ship.near_budget import Aim, nearest_points
 from fednas.toolchain.ship.precisions import all_artefacts, stored_precision
 from fednas.toolchain.ship.readings import Reading, measure_all_here
 from fednas.toolchain.ship.source import Source
@@ -73,8 +73,8 @@ def choose(
     answers = _nearest(job, source, profile, speed, best)
     readings = _measured(job, source, profile, answers, folder, calibration, _part(progress, 0))
     records = _records(job, answers, readings)
-    if aim := _corrected_aim(records, job.budgets.latency_ms or 0.0):
-        more = _nearest(job, source, profile, speed, best, aim=aim, known=answers)
+    if aim := _second_aim(records, job.budgets.latency_ms or 0.0):
+        more = _nearest(job, source, profile, speed, best, aim)
         readings += _measured(job, source, profile, more, folder, calibration, _part(progress, 1))
         answers += more
         records += _records(job, more, readings[len(records) :], corrected=True)
@@ -111,14 +111,9 @@ def _nearest(
     profile: DeviceProfile,
     speed: Speed,
     best: SearchAnswer,
-    *,
-    aim: float | None = None,
-    known: Sequence[SearchAnswer] = (),
+    aim: Aim | None = None,
 ) -> list[SearchAnswer]:
-    """The networks of the frontier predicted nearest to ``aim``, on both sides, without those ``known``.
-
-    Without ``aim``, that is the latency budget, and the predicted best is one of them.
-    """
+    """The networks of the frontier predicted nearest to ``aim``; else to the budget, the predicted best among them."""
     limit = job.budgets.latency_ms
     if limit is None:
         raise FednasError("--candidates compares networks near a latency budget", hint="add --max-latency")
@@ -126,30 +121,33 @@ def _nearest(
     axis = latency_quantity(space, speed.model)
     limits = limits_of(space, job.budgets, [speed.model], stored, "network")
     others = [each for each in limits if each.quantity.name != axis.name]
-    found = [] if known else [best]
-    seen = {each.architecture for each in (*known, best)}
-    wanted = job.candidates - len(found)
-    points = nearest_points(
-        space, axis, others, aim or limit, best.predictions[0].latency_ms, job.candidates + len(known)
-    )
+    predicted_ms = best.predictions[0].latency_ms
+    points = nearest_points(space, axis, others, aim or Aim(limit), predicted_ms, job.candidates)
+    found = [best] if aim is None else []
+    neighbours = [point for point in points if point.architecture != best.architecture]
     found += [
         describe(space, point.architecture, [speed.model], "network", best.status, None, None, 0.0, ())
-        for point in [point for point in points if point.architecture not in seen][:wanted]
+        for point in neighbours[: job.candidates - len(found)]
     ]
     return sorted(found, key=lambda answer: answer.predictions[0].latency_ms)
 
 
-def _corrected_aim(records: Sequence[Candidate], limit_ms: float) -> float | None:
-    """The predicted latency to look around once predictions are corrected by readings.
+def _second_aim(records: Sequence[Candidate], limit_ms: float) -> Aim | None:
+    """Where to look on, by predictions that are corrected by readings: for fitter networks if all meet the budget, for
+    faster ones if none does.
 
-    None where some candidates meet the budget and others do not, so that it lies between them, or none was measured.
+    None where some do and others do not, so that it lies between them, or none was measured.
     """
     read = [record for record in records if record.measured is not None]
     met = [record.verdict == "met" for record in read]
     if not read or any(met) != all(met):
         return None
-    ratio = statistics.median(each.measured.high_ms / each.predicted_ms for each in read if each.measured)
-    return limit_ms / ratio
+    target = limit_ms / statistics.median(each.measured.high_ms / each.predicted_ms for each in read if each.measured)
+    predicted = [record.predicted_ms for record in records]
+    # Sums in another order differ in their last bits.
+    if all(met):
+        return Aim(target, above=max(predicted) * (1 + 1e-9))
+    return Aim(target, below=min(predicted) * (1 - 1e-9))
 
 
 def _part(progress: Progress, number: int) -> Progress:

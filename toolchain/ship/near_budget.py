@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from fednas.export import Candidate, Frontier
 from fednas.export import FrontierPoint as Point
@@ -49,32 +50,42 @@ def frontier_points(
     return find_frontier(space, FitnessSettings.of_space(space), axis, limits, low=low, high=high)
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where on the frontier's axis networks are looked for."""
+
+    target: float
+    above: float = 0.0
+    """Only networks beyond this value."""
+    below: float = math.inf
+
+    def distance(self, point: FrontierPoint) -> float:
+        """From the target, as the logarithm of a ratio; infinite for networks that are not wanted."""
+        return abs(math.log(point.value / self.target)) if self.above < point.value < self.below else math.inf
+
+
 def nearest_points(
-    space: SearchSpace, axis: Quantity, limits: Sequence[Limit], target: float, best: float, count: int
+    space: SearchSpace, axis: Quantity, limits: Sequence[Limit], aim: Aim, best: float, count: int
 ) -> list[FrontierPoint]:
-    """The ``count`` networks of the frontier whose values are nearest to ``target``, in ratio; the nearest first.
+    """The ``count`` networks of the frontier that are nearest to ``aim``; the nearest first.
 
     Args:
         space: of the networks.
         axis: of the frontier.
         limits: on other quantities.
-        target: value of the axis.
-        best: value of the fittest network that keeps to ``target``.
+        aim: in values of the axis.
+        best: value of a network of the frontier, from which to look on where it lies below the target.
         count: of the networks; there may be fewer in the space, or within the last of `REACHES` beyond ``best``.
     """
-
-    def distance(point: FrontierPoint) -> float:
-        return abs(math.log(point.value / target))
-
     points: list[FrontierPoint] = []
     for reach in REACHES:
         # The best may lie far below the target: then its neighbours do too.
-        factor = reach * max(target / best, 1.0)
-        found = frontier_points(space, axis, limits, target / factor, target * factor)
-        points = [point for point in found if distance(point) <= math.log(factor)]
+        factor = reach * max(aim.target / best, 1.0)
+        found = frontier_points(space, axis, limits, aim.target / factor, aim.target * factor)
+        points = [point for point in found if aim.distance(point) <= math.log(factor)]
         if len(points) >= count:
             break
-    return sorted(points, key=distance)[:count]
+    return sorted(points, key=aim.distance)[:count]
 
 
 def _axis(

@@ -2,7 +2,9 @@
 
 import importlib.util
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -146,13 +148,13 @@ def test_openvino_computes_int8_files_in_int8(tmp_path: Path) -> None:
     assert verify_folder(shipped.folder).passed
 
 
-def told_otherwise(folder: Path, target: Path, computed: dict[str, int]) -> Path:
-    """A copy whose manifest and report agree that ONE runtime computes so, hashes and all."""
+def told_otherwise(folder: Path, target: Path, tell: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy whose manifest and report agree on something else about the first model, hashes and all."""
     changed = Path(shutil.copytree(folder, target))
     manifest, report = ((changed / name) for name in ("manifest.json", "report.json"))
     for path in (report, manifest):
         content = msgspec.json.decode(path.read_bytes())
-        content["models"][0]["converted"][0]["computed"] = computed
+        tell(content["models"][0])
         for file in content.get("files", ()):
             if file["name"] == "report.json":
                 file["sha256"], file["size_bytes"] = sha256_of(report), report.stat().st_size
@@ -160,15 +162,31 @@ def told_otherwise(folder: Path, target: Path, computed: dict[str, int]) -> Path
     return changed
 
 
+def failed_checks(folder: Path) -> dict[str, str]:
+    return {check.name: check.detail for check in verify_folder(folder).checks if not check.passed}
+
+
 @pytest.mark.parametrize("change", [{"f32": -1, "bf16": 1}, {"f32": -1}, {"f32": None}])
 def test_verify_counts_precisions_again(folder: Path, tmp_path: Path, change: dict[str, int | None]) -> None:
     count = read_manifest(folder).models[0].converted[0].computed["f32"]
     told = {kind: by if kind != "f32" else count + by for kind, by in change.items() if by is not None}
-    changed = told_otherwise(folder, tmp_path / "changed", told)
-    failed = {check.name: check.detail for check in verify_folder(changed).checks if not check.passed}
+    changed = told_otherwise(folder, tmp_path / "changed", lambda model: model["converted"][0].update(computed=told))
+    failed = failed_checks(changed)
     assert set(failed) == {"status", "model.fp32.xml, model.fp32.bin: precision"}
     assert f"here there are {count} in f32" in failed["model.fp32.xml, model.fp32.bin: precision"]
     assert CliRunner().invoke(app, ["verify", str(changed)]).exit_code == ExitCode.VERIFICATION_FAILED
+
+
+def test_files_that_nothing_proves_are_named(folder: Path, tmp_path: Path) -> None:
+    changed = told_otherwise(folder, tmp_path / "changed", lambda model: model["converted"].pop(0))
+    assert failed_checks(changed) == {"documents": "model.fp32.xml is shipped, but nothing says what proved it"}
+
+
+@pytest.mark.parametrize("files", [[], ["model.fp32.xml"], ["model.fp32.onnx", "model.fp32.bin"]])
+def test_files_that_are_not_the_runtimes_own_are_not_run(folder: Path, tmp_path: Path, files: list[str]) -> None:
+    changed = told_otherwise(folder, tmp_path / "changed", lambda model: model["converted"][0].update(files=files))
+    failed = failed_checks(changed)
+    assert failed[f"{', '.join(files)}: test vectors"] == "the manifest does not name both files of openvino"
 
 
 def test_pixels_as_uint8_reach_openvino(tmp_path: Path) -> None:
