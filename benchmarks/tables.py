@@ -2,7 +2,8 @@
 
     python benchmarks/tables.py [--entries 10000] [--runs 7] [--json]
 
-The table is synthetic: blocks of many widths, priced by their MACs with a little noise. Each command runs once to
+The table is synthetic: blocks of many widths, priced by their MACs with a little noise. So are the results of a kit
+that are imported: as many blocks and 61 networks, nine readings of each in three passes. Each command runs once to
 warm the file cache; then all take turns, so that a slow spell of the machine falls on each alike. Printed are
 medians, and their ratio to ``--help``, which loads next to nothing.
 """
@@ -20,6 +21,9 @@ import tempfile
 import time
 from itertools import product
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from fednas.latency_tables import (
     BlockKind,
@@ -35,10 +39,27 @@ from fednas.latency_tables import (
     save_table,
 )
 from fednas.profiles import this_machine
+from fednas.toolchain.measure.journal import Reading
+from fednas.toolchain.measure.kit.document import KitDocument, KitModel, digest_of
+from fednas.toolchain.measure.kit.results_file import Around, BoardSitting, BoardState, Results
+from fednas.toolchain.measure.plan import Plan, Specs
 
 PROGRAM = str(Path(sys.executable).with_name("fednas-export"))
 LIMIT_S = 1.0
-LIMITED = ("table show", "table lint", "import as a model")
+LIMITED = ("table show", "table lint", "import as a model", "profile import")
+PASSES, ROUNDS = 3, 3
+STATE: dict[str, Any] = {
+    **dict.fromkeys(BoardState.__struct_fields__),
+    "cpu_model": "synthetic",
+    "architecture": "none",
+    "operating_system": "none",
+    "cores": 1,
+    "affinity": (0,),
+    "zones_c": {},
+    "load": 0.0,
+    "python_version": "3.11.0",
+    "numpy_version": "2.0.0",
+}
 CODES = (0, 1, 3)
 """Findings and differences are answers too."""
 
@@ -151,15 +172,104 @@ def _network(entries: list[TableEntry], rng: random.Random, *, held_out: bool) -
     )
 
 
-def commands(first: Path, second: Path) -> dict[str, list[str]]:
+def synthetic_results(count: int) -> bytes:
+    """The results.json of a kit with ``count`` blocks and 61 networks of 12 of them, 5 % quicker than their sum."""
+    rng = random.Random(0)  # noqa: S311 - noise, not a secret
+    blocks = tuple(specs(count))
+    networks = [tuple(rng.choice(blocks) for _ in range(12)) for _ in range(61)]
+    reference = tuple(sorted(blocks, key=lambda spec: spec.macs)[-12:])
+    plan = Plan("exhaustive", reference, blocks, (reference, *networks[:40]), tuple(networks[40:]), blocks)
+    document = _kit_document(plan)
+    prices = [_price(candidate) for candidate in plan.candidates]
+    readings, order = [], list(range(1, len(plan.candidates)))
+    for group in range(PASSES):
+        loads = [rng.gauss(1, 0.02) for _ in prices]
+        for number in range(ROUNDS):
+            rng.shuffle(order)
+            for place, candidate in enumerate((0, *order)):
+                latency_ms = prices[candidate] * loads[candidate] * rng.gauss(1, 0.005)
+                elapsed_s = (number * (len(order) + 1) + place + 1) * 0.05
+                readings.append(Reading(group, candidate, round(latency_ms, 9), round(elapsed_s, 6), False))
+    state = BoardState(**STATE)
+    around = Around(load_s=1.0, timer_share=0.001, others_cores=0.0, stolen=0.0, throttled=0.0, gpu_slowed_by=())
+    results = Results(
+        schema=1,
+        sha256="0" * 64,
+        kit=document.kit,
+        job=document,
+        runtime="onnxruntime",
+        runtime_version="1.20.0",
+        settings={"provider": "CPUExecutionProvider", "threads": "1", "optimisation": "all"},
+        engines=(),
+        seconds=60.0,
+        least_rounds=9,
+        sittings=(BoardSitting(began="2026-01-02T03:04:05+00:00", before=state, around=around, after=state),),
+        started="2026-01-02T03:04:05+00:00",
+        date="2026-01-02T03:14:05+00:00",
+        energy=None,
+        moments=(),
+        events=(),
+        power=(),
+        readings=tuple(readings),
+        samples=(),
+    )
+    return _digested(results, "sha256")
+
+
+def _kit_document(plan: Plan) -> KitDocument:
+    models = list(dict.fromkeys(plan.candidates))
+    places = {candidate: place for place, candidate in enumerate(models)}
+    document = KitDocument(
+        schema=1,
+        kit="0" * 64,
+        tool_version="0",
+        device="synthetic",
+        runtime="onnxruntime",
+        precision="fp32",
+        threads=1,
+        batch=1,
+        seconds=60.0,
+        seed=0,
+        least_rounds=9,
+        group_weights=1,
+        plan=plan,
+        space=None,
+        candidates=tuple(places[candidate] for candidate in plan.candidates),
+        models=tuple(
+            KitModel(
+                sha256=f"{place:064x}",
+                size_bytes=1,
+                shape=(1, 8, 8, 8),
+                weights=sum(spec.weights for spec in candidate),
+                macs=sum(spec.macs for spec in candidate),
+            )
+            for place, candidate in enumerate(models)
+        ),
+        script_sha256="0" * 64,
+    )
+    return msgspec.json.decode(_digested(document, "kit"), type=KitDocument)
+
+
+def _digested(document: object, key: str) -> bytes:
+    plain = msgspec.json.decode(msgspec.json.encode(document))
+    return msgspec.json.encode(plain | {key: digest_of(plain, without=key)})
+
+
+def _price(candidate: Specs) -> float:
+    total = sum(0.005 + spec.macs / 30e6 for spec in candidate)
+    return total if len(candidate) == 1 else 0.95 * total
+
+
+def commands(first: Path, second: Path, results: Path) -> dict[str, list[str]]:
     """What is timed, by name."""
     load = (
         f"from pathlib import Path; from fednas.latency_tables import load_latency_model as m; m(Path({str(first)!r}))"
     )
-    table = [PROGRAM, "table"]
+    table, imported = [PROGRAM, "table"], str(first.with_name("imported.json"))
     return {
         "--help": [PROGRAM, "--help"],
         "import as a model": [sys.executable, "-c", load, str(first)],
+        "profile import": [PROGRAM, "profile", "import", str(results), "--accept-unfit", "--out", imported],
         "table show": [*table, "show", str(first)],
         "table show --html": [*table, "show", str(first), "--html", str(first.with_suffix(".html"))],
         "table lint": [*table, "lint", str(first)],
@@ -188,8 +298,10 @@ def main() -> None:
         first, second = Path(scratch) / "first.json", Path(scratch) / "second.json"
         for seed, path in enumerate((first, second)):
             save_table(synthetic_table(options.entries, seed), path)
+        results = Path(scratch) / "results.json"
+        results.write_bytes(synthetic_results(options.entries))
         size, digest = first.stat().st_size, hashlib.sha256(first.read_bytes()).hexdigest()
-        timed = commands(first, second)
+        timed = commands(first, second, results)
         readings: dict[str, list[float]] = {name: [] for name in timed}
         for run in range(options.runs + 1):
             for name, command in timed.items():

@@ -15,6 +15,7 @@ from fednas.latency_tables.finding import Finding
 from fednas.latency_tables.fingerprint import Difference, machine_differences, table_differences
 from fednas.latency_tables.fitting import AdditiveFit, conformal_factor, fit_additive, require_readings
 from fednas.latency_tables.lint import lint, lint_readings
+from fednas.latency_tables.lint_entries import launch_dominated
 from fednas.latency_tables.measured import (
     MeasuredLatencyModel,
     border_numbers,
@@ -91,6 +92,7 @@ __all__ = [
     "estimate_for",
     "fit_additive",
     "fit_block_model",
+    "launch_dominated",
     "lint",
     "lint_readings",
     "load_latency_model",

@@ -10,8 +10,9 @@ a network pays at its borders only, and its weights lie in the cache, which thos
 columns of the fit, so that readings alone and in a network speak of the same prices.
 """
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ _CONSTANT, _WEIGHT, _REORDER = (
     BASE.index(name) for name in ("constant_ms", "ms_per_weight_fetched", "ms_per_number_reordered")
 )
 LEAST_PRICE_MS = 1e-6
+FOLDS = 10
+"""Parts that are left out in turn."""
 WHOLE, ALONE, INSIDE = 0, 1, 2
 """Kinds of rows: a whole network, a block alone, a block as the runtime's own profile of a network has it."""
 
@@ -90,10 +93,12 @@ class BlockModel:
 
     def alone_ms(self, spec: BlockSpec) -> float:
         """What the block would read alone: `contribution_ms` turns it back into the price."""
-        price_ms, known = self.price_ms(spec), self.calibration
-        reordered_ms = known.reorder_ms_per_number * border_numbers(spec)
-        alone_ms = price_ms + known.overhead_ms + reordered_ms - known.cold_ms_per_weight * spec.weights
-        return max(alone_ms, price_ms / 2)
+        return self.all_alone_ms([spec])[spec]
+
+    def all_alone_ms(self, specs: Iterable[BlockSpec]) -> dict[BlockSpec, float]:
+        """The same for many blocks."""
+        known = self.calibration
+        return {spec: _alone_ms(spec, self.price_ms(spec), known) for spec in specs}
 
     def predict_ms(self, specs: Sequence[BlockSpec]) -> float:
         """Latency of the network made of these blocks."""
@@ -129,6 +134,7 @@ def fit_block_model(
     inside: Sequence[tuple[BlockSpec, float]] = (),
     crowding_per_ms: float | None = None,
     seed: int = 0,
+    judged: bool = True,
 ) -> BlockModel:
     """Fit prices to latencies in ms.
 
@@ -139,11 +145,13 @@ def fit_block_model(
         crowding_per_ms: of networks (`crowded_ms`); None: what predicts networks that are left out best, and none
             where ``inside`` holds blocks that are crowded already.
         seed: of the parts that are left out in turn.
+        judged: leave parts out in turn for the errors on unseen networks, which takes ten times as long; without,
+            ``crowding_per_ms`` must be given.
 
     Raises `FednasError` for fewer than four readings and for latencies that are no numbers above zero.
     """
     if crowding_per_ms is not None:
-        return _fit(blocks, networks, inside, crowding_per_ms, seed)
+        return _fit(blocks, networks, inside, crowding_per_ms, seed, judged=judged)
     latencies_ms = [ms for _, ms in networks]
     straight = bool(inside) or not networks or not all(0 < ms < math.inf for ms in latencies_ms)
     tried = [0.0] if straight else crowdings_for(latencies_ms)
@@ -158,6 +166,8 @@ def _fit(
     inside: Sequence[tuple[BlockSpec, float]],
     crowding_per_ms: float,
     seed: int,
+    *,
+    judged: bool = True,
 ) -> BlockModel:
     import numpy as np
 
@@ -172,6 +182,7 @@ def _fit(
         latency_ms,
         nonnegative=(True, False),
         kinds=np.repeat(list(counts), list(counts.values())),
+        folds=FOLDS if judged else 0,
         seed=seed,
     )
     single = ALONE if blocks else INSIDE if inside else WHOLE
@@ -188,6 +199,12 @@ def _fit(
     )
 
 
+def _alone_ms(spec: BlockSpec, price_ms: float, known: Calibration) -> float:
+    reordered_ms = known.reorder_ms_per_number * border_numbers(spec)
+    alone_ms = price_ms + known.overhead_ms + reordered_ms - known.cold_ms_per_weight * spec.weights
+    return max(alone_ms, price_ms / 2)
+
+
 def network_features(specs: Sequence[BlockSpec]) -> "Array":
     """What the model's coefficients multiply for a whole network, (p,)."""
     import numpy as np
@@ -199,13 +216,14 @@ def network_features(specs: Sequence[BlockSpec]) -> "Array":
 
 def block_features(spec: BlockSpec) -> "Array":
     """What the model's coefficients multiply for a block alone, (p,)."""
-    features = _inside(spec)
+    features = _inside(spec).copy()
     features[_CONSTANT], features[_WEIGHT], features[_REORDER] = 1.0, 0.0, border_numbers(spec)
     return features
 
 
+@functools.lru_cache(maxsize=20_000)
 def _inside(spec: BlockSpec) -> "Array":
-    """Features of a block in a network: the base ones, then those that refine them by shape."""
+    """Features of a block in a network: the base ones, then those that refine them by shape. Kept, so not to change."""
     import numpy as np
 
     convolutions = _convolutions(spec)
@@ -227,9 +245,11 @@ def _inside(spec: BlockSpec) -> "Array":
         _pooled(spec),
         0.0,
     )
-    shapes = np.sum([np.zeros(SHAPES), *(np.array(c.shape()) for c in residual)], axis=0)
+    shapes = map(sum, zip(*(c.shape() for c in residual), strict=True)) if residual else [0.0] * SHAPES
     stem = base[2] if spec.kind is BlockKind.STEM else 0.0
-    return np.concatenate([base, [stem], shapes])
+    features = np.array([*base, stem, *shapes], dtype=float)
+    features.flags.writeable = False
+    return features
 
 
 @dataclass(frozen=True, slots=True)

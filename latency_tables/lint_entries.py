@@ -46,7 +46,8 @@ def _monotonic(table: LatencyTable) -> Iterator[Finding]:
         yield Finding(level, "monotonic", message)
 
 
-def _launch_bound(table: LatencyTable) -> Iterator[Finding]:
+def launch_dominated(table: LatencyTable) -> Iterator[Finding]:
+    """Whether larger blocks take no longer: the entries are of launches rather than of work."""
     big = [(small, large) for small, large in _steps(table.entries) if large.spec.macs >= BIG_STEP * small.spec.macs]
     if len(big) < 5:
         return
@@ -105,7 +106,7 @@ def _swallowed(table: LatencyTable) -> Iterator[Finding]:
 
 ENTRY_RULES: tuple[Callable[[LatencyTable], Iterator[Finding]], ...] = (
     _monotonic,
-    _launch_bound,
+    launch_dominated,
     _copied,
     _origins,
     _spread,

@@ -66,7 +66,7 @@ class MeasuredLatencyModel:
 
     def missing(self, specs: Sequence[BlockSpec]) -> tuple[BlockSpec, ...]:
         """The blocks that the table does not have."""
-        return tuple(sorted(set(specs) - self._prices.keys()))
+        return tuple(sorted({spec for spec in specs if spec not in self._prices}))
 
     def additive_terms(self, specs: Sequence[BlockSpec]) -> AdditiveTerms:
         """The calibrated price of every block; raises `FednasError` for blocks not in the table."""

@@ -65,6 +65,9 @@ def test_larger_blocks_that_are_faster() -> None:
     assert "mid32-out16-hw4-s2-projection takes 0.90 of residual-in8-mid16" in one[0].message
     assert ("error", "monotonic") in rules(family_table((1, 2, 1.8, 7, 3, 27)))
     assert rules(family_table((1, 2, 1.95, 7, 14, 27))) == []
+    # Medians that are known to no better than 4 % say nothing of 10 %.
+    unsure = [entry(s, ms, spread=0.04, loads=3) for s, ms in zip(FAMILY, (1, 2, 1.8, 7, 14, 27), strict=True)]
+    assert rules(make_table(*unsure)) == []
 
 
 def test_a_launch_bound_table_carries_no_signal() -> None:
@@ -113,6 +116,12 @@ def test_impossible_spread() -> None:
     ruled_out = lint(make_table(entry(STEM, 1.0, spread=0.03), entry(BODY, 2.0)))
     assert [(f.level, f.rule) for f in ruled_out] == [("error", "spread")]
     assert "spread that their own percentiles rule out, such as stem-in3" in ruled_out[0].message
+    # Of what was loaded several times the spread may be that of its loads, whatever its own readings agree to.
+    assert rules(make_table(entry(STEM, 1.0, spread=0.03, loads=3), entry(BODY, 2.0))) == []
+    flat_loads = {"p10_ms": 1.0, "p90_ms": 1.0, "spread": 0.02, "loads": 3}
+    assert rules(make_table(entry(STEM, 1.0, **flat_loads), entry(BODY, 2.0), entry(HEAD, 3.0))) == [
+        ("warning", "spread")
+    ]
     modes = lint(make_table(entry(STEM, 1.0, p10_ms=0.5, p90_ms=1.6), entry(BODY, 2.0)))
     assert [f.level for f in modes] == ["warning"]
     assert "differ by more than a factor of 3" in modes[0].message

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fednas.common import ExitCode, FednasError, make_folder
+from fednas.common import FednasError, make_folder
 from fednas.toolchain.cli.output import note
 from fednas.toolchain.cli.profile import tell_table
 
@@ -31,7 +31,7 @@ def import_results(
     from fednas.toolchain.measure.alone import only_run
     from fednas.toolchain.measure.kit import read_kit, read_results
     from fednas.toolchain.measure.profiling import table_of
-    from fednas.toolchain.measure.unfit import sitting_remarks
+    from fednas.toolchain.measure.unfit import Remedy, UnfitMachine
 
     collected = read_results(results, kit=read_kit(kit) if kit is not None else None)
     job = collected.job
@@ -44,11 +44,11 @@ def import_results(
     context.with_resource(only_run(path))
     try:
         table = table_of(collected, accept_unfit=accept_unfit, readings=results)
-    except FednasError as err:
-        if err.exit_code is not ExitCode.CANNOT_TELL:
-            raise
-        again = "measure.py --seconds with more goes on there"
-        if any(sitting_remarks(collected)):
+    except UnfitMachine as err:
+        again = err.remedy.value
+        if err.remedy is Remedy.MORE:
+            again = "measure.py --seconds with more goes on there"
+        elif err.remedy is Remedy.ANEW:
             again = "delete readings.partial there and measure again: what is read stays as it is"
         hint = f"{again}; --accept-unfit writes the table all the same"
         raise FednasError(err.message, hint=hint, exit_code=err.exit_code) from err

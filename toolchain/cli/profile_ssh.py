@@ -124,20 +124,19 @@ def _written(collected: "Collected", address: "SshAddress", path: Path, accept_u
     """Write the table of a board that brought readings home; raises `FednasError`, with exit code 5 if it is unfit."""
     from fednas.latency_tables import readings_path, save_table
     from fednas.toolchain.measure.profiling import table_of
-    from fednas.toolchain.measure.unfit import sitting_remarks
+    from fednas.toolchain.measure.unfit import Remedy, UnfitMachine
 
     results = _results_path(path)
     try:
         table = table_of(collected, accept_unfit=accept_unfit, readings=results)
-    except FednasError as err:
-        if err.exit_code is not ExitCode.CANNOT_TELL:
-            raise
-        longer = ", or more --seconds in all" if collected.job.plan.name == "exhaustive" else ""
-        again = f"--resume measures as long again{longer}"
-        if any(sitting_remarks(collected)):
-            again = "start again without --resume: what is read stays as it is"
-        accept = f"`fednas-export profile import {results} --accept-unfit` writes the table all the same"
-        hint = f"stop other work on {address}; {again}; {accept}"
+    except UnfitMachine as err:
+        again = err.remedy.value
+        if err.remedy is Remedy.MORE:
+            longer = ", or more --seconds in all" if collected.job.plan.name == "exhaustive" else ""
+            again = f"stop other work on {address}; --resume measures as long again{longer}"
+        elif err.remedy is Remedy.ANEW:
+            again = f"stop other work on {address}; start again without --resume: what is read stays as it is"
+        hint = f"{again}; `fednas-export profile import {results} --accept-unfit` writes the table all the same"
         raise FednasError(err.message, hint=hint, exit_code=err.exit_code) from err
     save_table(table, path)
     with file_errors(readings_path(path)):

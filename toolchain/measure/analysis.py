@@ -1,5 +1,6 @@
 """From raw readings to a latency table that states its own error, wherever the readings were taken."""
 
+import functools
 import math
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -63,7 +64,7 @@ class Analysis:
         low, high = np.quantile(self._corrected.slowness, (0.05, 0.95))
         return float(low), float(high)
 
-    @property
+    @functools.cached_property
     def halves(self) -> float:
         """How slow the machine was in the second half of the session, over the first; as a kit's script has it."""
         return halves_ratio(self.collected.readings) or 1.0

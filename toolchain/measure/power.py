@@ -1,10 +1,12 @@
 """Energy of one inference, where the machine reports power.
 
 The reference network runs on its own for some seconds after the readings, beside an idle stretch just before. The
-rails of Jetsons and other boards come from the reader that kits carry; here come the counters of PC processors,
-which wrap around, and NVIDIA's cards. Tested on trees of files; no machine with a power meter was at hand.
+rails of Jetsons and other boards come from the readers that kits carry (the system's files, else tegrastats); here come
+the counters of PC processors, which wrap around, and NVIDIA's cards. Tested on trees of files and stand-ins; no machine
+with a power meter was at hand.
 """
 
+import contextlib
 import shutil
 import subprocess
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from fednas.latency_tables import Energy
 from fednas.toolchain.measure.kit.board.power import TOTAL_RAILS, hwmon_rails, iio_rails
+from fednas.toolchain.measure.kit.board.tegrastats import Tegrastats
 from fednas.toolchain.measure.system_files import ROOT, number_of, text_of
 
 STRETCH_S = 5.0
@@ -22,6 +25,7 @@ SAMPLE_S = 0.1
 LOOKING_SHARE = 0.05
 """Of a stretch, at most, for looking at the meter: nothing runs while nvidia-smi answers."""
 CARD_SECONDS = 10.0
+TEGRASTATS_MS = 250
 
 
 class PowerMeter(ABC):
@@ -42,6 +46,9 @@ class PowerMeter(ABC):
     @abstractmethod
     def mean_w(self) -> float | None:
         """Mean power since `start`; None if the meter said nothing usable."""
+
+    def close(self) -> None:  # noqa: B027 - most meters hold nothing
+        """End what it started."""
 
 
 class GaugeMeter(PowerMeter):
@@ -64,6 +71,28 @@ class GaugeMeter(PowerMeter):
     def mean_w(self) -> float | None:
         """Mean of the samples."""
         return sum(self._samples) / len(self._samples) if self._samples else None
+
+
+class TegrastatsMeter(GaugeMeter):
+    """A Jetson's own program, beside us until `close`: for systems whose files say nothing."""
+
+    def __init__(self, tegrastats: Tegrastats, rail: str) -> None:
+        super().__init__("tegrastats", rail, self._now_w)
+        self._tegrastats = tegrastats
+        self._since_s = 0.0
+
+    def start(self) -> None:
+        """Forget earlier samples, and lines that came before."""
+        super().start()
+        self._since_s = time.perf_counter()
+
+    def close(self) -> None:
+        """End the program."""
+        self._tegrastats.close()
+
+    def _now_w(self) -> float | None:
+        power = self._tegrastats.power(since_s=self._since_s)
+        return None if power is None else power.watts
 
 
 class CounterMeter(PowerMeter):
@@ -117,6 +146,8 @@ def find_meter(root: Path = ROOT, *, gpu: bool = False) -> PowerMeter | None:
         total = next((name for name in TOTAL_RAILS if name in rails), None)
         rail = total or "+".join(sorted(rails))
         return GaugeMeter("board sensor", rail, lambda: _total_w(_rails()))
+    if (tegrastats := _tegrastats_meter()) is not None:
+        return tegrastats
     if gpu and shutil.which("nvidia-smi") is not None:
         meter = GaugeMeter("nvidia-smi", "card 0", card_w)
         return meter if card_w() is not None else None
@@ -125,6 +156,15 @@ def find_meter(root: Path = ROOT, *, gpu: bool = False) -> PowerMeter | None:
     packages = [path for path in domains if (text_of(path / "name") or "").startswith("package")]
     packages = [path for path in packages if number_of(path / "energy_uj") is not None]
     return CounterMeter(packages) if packages else None
+
+
+def _tegrastats_meter() -> TegrastatsMeter | None:
+    tegrastats = Tegrastats(TEGRASTATS_MS)
+    tegrastats.wait()
+    if (power := tegrastats.power()) is not None:
+        return TegrastatsMeter(tegrastats, power.source.partition(" ")[2])
+    tegrastats.close()
+    return None
 
 
 def card_w() -> float | None:
@@ -174,11 +214,13 @@ def measure_energy(
 ) -> Energy | None:
     """Energy of one ``call``, idle power included and above idle; None if the meter fell silent.
 
-    The idle stretch comes first: a board that has just worked is still warm, and its fan still runs.
+    The idle stretch comes first: a board that has just worked is still warm, and its fan still runs. The meter is
+    closed.
     """
     idle, busy = _Stretch(meter, clock), _Stretch(meter, clock)
-    idle_w = idle.run(lambda: sleep(SAMPLE_S), stretch_s)
-    busy_w = busy.run(call, stretch_s)
+    with contextlib.closing(meter):
+        idle_w = idle.run(lambda: sleep(SAMPLE_S), stretch_s)
+        busy_w = busy.run(call, stretch_s)
     if idle_w is None or busy_w is None or idle_w < 0 or busy_w < 0:
         return None
     each_s = busy.seconds / busy.calls

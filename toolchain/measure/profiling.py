@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fednas.common import ExitCode, FednasError, sha256_of
+from fednas.common import FednasError, sha256_of
 from fednas.latency_tables import LatencyTable
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.measure.analysis import Analysis
@@ -12,7 +12,7 @@ from fednas.toolchain.measure.local import collect_here
 from fednas.toolchain.measure.plan import Plan, plan_for
 from fednas.toolchain.measure.rounds import ReportProgress
 from fednas.toolchain.measure.runtimes import find_runtime
-from fednas.toolchain.measure.unfit import sitting_remarks
+from fednas.toolchain.measure.unfit import Remedy, UnfitMachine, remedy_for
 from fednas.toolchain.space import SearchSpace
 
 FEWEST = 2
@@ -78,11 +78,9 @@ def table_of(collected: Collected, *, accept_unfit: bool, readings: Path | None 
     _require_whole(collected.job.plan)
     table = Analysis(collected).table(readings_sha256=sha256_of(readings) if readings else "")
     if table.session.remarks and not accept_unfit:
-        raise FednasError(
-            f"the machine is not fit to measure: {'; '.join(table.session.remarks)}",
-            hint=f"stop other work, or {_mended(collected)}; --accept-unfit writes the table all the same",
-            exit_code=ExitCode.CANNOT_TELL,
-        )
+        remedy = remedy_for(collected, table)
+        hint = f"{_advice(remedy, collected.job.plan.name)}; --accept-unfit writes the table all the same"
+        raise UnfitMachine(table.session.remarks, remedy, hint)
     return table
 
 
@@ -103,10 +101,12 @@ def _require_whole(plan: Plan) -> None:
         )
 
 
-def _mended(collected: Collected) -> str:
+def _advice(remedy: Remedy, plan: str) -> str:
     """What may help: the seconds decide what a modelled plan measures, so another number is another job."""
-    if any(sitting_remarks(collected)):
-        return "start anew, without --resume: what is read stays as it is"
-    if collected.job.plan.name == "exhaustive":
-        return "give more --seconds with --resume"
-    return "start anew, without --resume, with more --seconds"
+    if remedy is Remedy.ANEW:
+        return "stop other work, or start anew, without --resume: what is read stays as it is"
+    if remedy is not Remedy.MORE:
+        return remedy.value
+    if plan == "exhaustive":
+        return "stop other work, or give more --seconds with --resume"
+    return "stop other work, or start anew, without --resume, with more --seconds"

@@ -47,8 +47,7 @@ def smooth(medians_ms: Mapping[BlockSpec, float], networks: Sequence[MeasuredNet
 def _modelled(medians_ms: Mapping[BlockSpec, float], networks: Sequence[MeasuredNetwork]) -> dict[BlockSpec, float]:
     crowding_per_ms = fit_calibration(medians_ms, networks).crowding_per_ms
     measured = [(network.specs, network.latency_ms) for network in networks]
-    model = fit_block_model(medians_ms, measured, crowding_per_ms=crowding_per_ms)
-    return {spec: model.alone_ms(spec) for spec in medians_ms}
+    return fit_block_model(medians_ms, measured, crowding_per_ms=crowding_per_ms, judged=False).all_alone_ms(medians_ms)
 
 
 def _drawn(

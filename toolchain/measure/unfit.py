@@ -1,8 +1,10 @@
 """What speaks against trusting the readings of a session. An unfit machine is said, not averaged away."""
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 
-from fednas.latency_tables import LatencyTable, Machine, lint
+from fednas.common import ExitCode, FednasError
+from fednas.latency_tables import LatencyTable, Machine, launch_dominated
 from fednas.toolchain.measure.conditions import Conditions
 from fednas.toolchain.measure.job import Collected
 from fednas.toolchain.measure.journal import Reading
@@ -25,6 +27,37 @@ CROWDED = 0.25
 """Cores that other programs may keep busy beyond those that we leave free: daemons take a few per cent."""
 
 
+class Remedy(StrEnum):
+    """What may make a fit run of an unfit one."""
+
+    MORE = "more readings, at a quieter time"
+    ANEW = "a run from the start: what was wrong around its readings stays wrong with them"
+    OTHER_ENGINES = (
+        "more readings do not help: another version of TensorRT, or the other of its module and trtexec (--runtime), "
+        "may say it"
+    )
+    OTHER_WORK = "more readings do not help: a larger --batch, or --plan network, gives the device more to do at once"
+
+
+class UnfitMachine(FednasError):  # noqa: N818 - the machine is what is wrong
+    """Of whose readings no table is made unless that is asked for."""
+
+    def __init__(self, remarks: Sequence[str], remedy: Remedy, hint: str) -> None:
+        super().__init__(
+            f"the machine is not fit to measure: {'; '.join(remarks)}", hint=hint, exit_code=ExitCode.CANNOT_TELL
+        )
+        self.remedy = remedy
+
+
+def remedy_for(collected: Collected, table: LatencyTable | None = None) -> Remedy:
+    """The first thing to mend of an unfit run; of what a table of it shows only if that is given."""
+    if collected.conditions.doubts:
+        return Remedy.OTHER_ENGINES
+    if table is not None and launch_bound(table):
+        return Remedy.OTHER_WORK
+    return Remedy.ANEW if any(sitting_remarks(collected)) else Remedy.MORE
+
+
 def remarks_on(
     collected: Collected, *, repeatability: float, drift: tuple[float, float], halves: float
 ) -> tuple[str, ...]:
@@ -45,7 +78,7 @@ def remarks_on(
 
 def launch_bound(table: LatencyTable) -> tuple[str, ...]:
     """Whether its entries carry no signal, since starting a kernel takes longer than what it does."""
-    return tuple(finding.message for finding in lint(table) if finding.rule == "launch-bound")
+    return tuple(finding.message for finding in launch_dominated(table))
 
 
 def interrupted_share(readings: Sequence[Reading]) -> float:

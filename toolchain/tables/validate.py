@@ -60,6 +60,8 @@ class Validation:
     """Measured over predicted in the middle: how much slower the machine is than in the table's session."""
     mape_at_same_speed: float
     """Mean error with that ratio divided out."""
+    within_5_at_same_speed: float
+    within_10_at_same_speed: float
     remarks: tuple[str, ...]
     """What was wrong with the machine during the validation."""
     date: str
@@ -161,7 +163,9 @@ def verdict_on(
     level = statistics.median(logs)
     rests = [abs(math.expm1(level - log)) for log in logs]
     broken = [*_coverage_broken(networks, interval, drift if remarks else 1.0), *_error_broken(rests, found, claimed)]
-    unsure = [f"the machine was not fit to measure: {remark}" for remark in remarks]
+    # What such a table says of itself was read on that machine: even an interval that holds says little.
+    unsure = [f"the table was made on a machine that was not fit to measure: {each}" for each in table.session.remarks]
+    unsure += [f"the machine was not fit to measure: {remark}" for remark in remarks]
     if len(networks) < LEAST_SUBNETS:
         unsure.append(f"{len(networks)} networks are too few to tell (at least {LEAST_SUBNETS})")
     return Validation(
@@ -172,6 +176,8 @@ def verdict_on(
         reasons=tuple(broken or unsure),
         speed_ratio=math.exp(level),
         mape_at_same_speed=statistics.fmean(rests),
+        within_5_at_same_speed=sum(rest <= 0.05 for rest in rests) / len(rests),
+        within_10_at_same_speed=sum(rest <= 0.10 for rest in rests) / len(rests),
         remarks=remarks,
         date=date,
         networks=networks,

@@ -1,12 +1,13 @@
 """Energy of an inference from power meters that are trees of files; no machine with a meter was at hand."""
 
+import time
 from pathlib import Path
 
 import pytest
 from board_files import write
 
 from fednas.toolchain.measure.kit.board import power as board_power
-from fednas.toolchain.measure.power import CounterMeter, GaugeMeter, find_meter, measure_energy
+from fednas.toolchain.measure.power import CounterMeter, GaugeMeter, TegrastatsMeter, find_meter, measure_energy
 
 RAPL = "sys/class/powercap/intel-rapl:{}/{}"
 HWMON = "sys/class/hwmon/hwmon2/{}"
@@ -90,6 +91,49 @@ def test_a_counter_that_is_full_starts_again(machine: Path) -> None:
         write(machine, rapl("0", "package-0", energy_uj))
         meter.sample()
     assert meter.mean_w() == pytest.approx(0.8 / 4)
+
+
+TEGRASTATS = """#!/bin/sh
+echo $$ >> "{folder}/pids"
+while true; do
+    if test -e "{folder}/busy"; then echo 'VDD_IN 9000mW/5000mW'; else echo 'VDD_IN 4000mW/4000mW'; fi
+    sleep 0.05
+done
+"""
+
+
+def test_tegrastats_is_asked_where_the_files_say_nothing(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = machine / "tegrastats"
+    program.write_text(TEGRASTATS.format(folder=machine))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{machine}:/usr/bin:/bin")
+    meter = find_meter(machine)
+    assert isinstance(meter, TegrastatsMeter)
+    assert (meter.source, meter.rail) == ("tegrastats", "VDD_IN")
+
+    def infer() -> None:
+        (machine / "busy").touch()
+        time.sleep(0.02)
+
+    energy = measure_energy(meter, infer, stretch_s=0.6)
+    assert energy is not None
+    # The line that was under way when the work began may still say idle.
+    assert (energy.idle_w, energy.busy_w) == (4.0, pytest.approx(9.0, abs=1.7))
+    for _ in range(40):
+        process = (machine / "pids").read_text().split()[-1]
+        if not Path(f"/proc/{process}").exists():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("tegrastats still runs")
+
+
+def test_a_tegrastats_that_says_nothing_is_no_meter(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = machine / "tegrastats"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{machine}:/usr/bin:/bin")
+    assert find_meter(machine) is None
 
 
 def test_energy_of_an_inference_with_and_without_idle_power() -> None:

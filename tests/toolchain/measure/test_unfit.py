@@ -13,6 +13,7 @@ from fednas.toolchain.measure.conditions import Conditions
 from fednas.toolchain.measure.counters import Usage
 from fednas.toolchain.measure.job import Collected
 from fednas.toolchain.measure.profiling import table_of
+from fednas.toolchain.measure.unfit import Remedy, UnfitMachine
 from fednas.toolchain.space import SearchSpace
 
 
@@ -47,6 +48,20 @@ def test_more_seconds_are_another_job_where_they_choose_what_is_measured(
     stopped = dataclasses.replace(QUIET, stops=50)
     with pytest.raises(FednasError, match=hint):
         table_of(dataclasses.replace(found, job=job, conditions=stopped), accept_unfit=False)
+
+
+def test_more_readings_of_engines_that_say_nothing_are_not_asked_for(tiny_space: SearchSpace) -> None:
+    doubtful = dataclasses.replace(QUIET, doubts=("an engine does not say whether its layers run in fp16",))
+    message = r"layers run in fp16; more readings do not help: another version of TensorRT, .* may say it; --accept-unf"
+    with pytest.raises(UnfitMachine, match=message) as caught:
+        table_of(dataclasses.replace(session(tiny_space), conditions=doubtful), accept_unfit=False)
+    assert (caught.value.exit_code, caught.value.remedy) == (ExitCode.CANNOT_TELL, Remedy.OTHER_ENGINES)
+    assert "--seconds" not in str(caught.value)
+
+
+def test_more_readings_of_launches_are_not_asked_for(tiny_space: SearchSpace) -> None:
+    with pytest.raises(UnfitMachine, match="do not help: a larger --batch, or --plan network"):
+        table_of(session(tiny_space, flat=True), accept_unfit=False)
 
 
 @pytest.mark.parametrize("part", ["calibration", "held_out", "priced", "blocks"])

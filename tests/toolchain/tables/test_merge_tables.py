@@ -37,15 +37,18 @@ def measured(
 
 
 def test_blocks_in_both_are_weighted_by_their_samples() -> None:
-    first = make_table(entry(STEM, 1.0, samples=30, spread=0.01), entry(HEAD, 1.0, samples=30), interval=QUIET)
-    second = make_table(entry(STEM, 1.02, samples=10, spread=0.02), entry(HEAD, 1 / 1.02, samples=10), interval=QUIET)
+    three = {"samples": 30, "loads": 3}
+    first = make_table(entry(STEM, 1.0, spread=0.01, **three), entry(HEAD, 1.0, **three), interval=QUIET)
+    stem = entry(STEM, 1.02, samples=10, spread=0.02, loads=2)
+    second = make_table(stem, entry(HEAD, 1 / 1.02, samples=10), interval=QUIET)
     found = merge(given(first), given(second, "b.json"))
     stem, head = found.table.entries
     # The ratios 1.02 and 1 / 1.02 leave the machine at the same speed; 30 to 10 samples.
     assert found.speed == pytest.approx(1)
     assert stem.median_ms == pytest.approx(1.02**0.25)
     assert head.median_ms == pytest.approx(1.02**-0.25)
-    assert (stem.samples, stem.sources) == (40, (0, 1))
+    assert (stem.samples, stem.loads, stem.sources) == (40, 5, (0, 1))
+    assert head.loads == 0  # the second does not say
     assert stem.spread == pytest.approx(math.hypot(0.75 * 0.01, 0.25 * 0.02))
     assert (found.shared, found.from_first, found.from_second) == (2, 0, 0)
 

@@ -90,6 +90,23 @@ def test_few_networks_and_unfit_machines_cannot_tell() -> None:
     assert "not fit to measure: too hot" in unfit.reasons[0]
 
 
+def test_a_table_of_an_unfit_machine_cannot_be_borne_out() -> None:
+    """Its interval is so wide that anything lies in it: that holds, and says nothing."""
+    wide = table(factor=3.0)
+    unfit = msgspec.structs.replace(wide, session=msgspec.structs.replace(wide.session, remarks=("others took it",)))
+    networks = measured(30, error=0.02, speed=1.8)
+    found = verdict_on(unfit, networks, repeatability=0.005)
+    assert (found.found.within_10, found.found.interval_coverage) == (0.0, 1.0)
+    assert found.verdict == "cannot tell"
+    assert found.reasons == ("the table was made on a machine that was not fit to measure: others took it",)
+    # A fit machine's claim of the same interval holds: what is off is the speed, and it says so.
+    found = verdict_on(wide, networks, repeatability=0.005)
+    assert (found.verdict, found.within_5_at_same_speed, found.within_10_at_same_speed) == ("holds", 1.0, 1.0)
+    # What is wrong is wrong all the same.
+    wrong = msgspec.structs.replace(unfit, interval=table().interval)
+    assert verdict_on(wrong, networks, repeatability=0.005).verdict == "does not hold"
+
+
 def test_an_unfit_machine_is_forgiven_its_drift_and_no_more() -> None:
     networks = measured(30, error=0.02, speed=1.15)
     assert verdict(networks, remarks=("too hot",), drift=1.2).verdict == "cannot tell"

@@ -19,7 +19,7 @@ from fednas.toolchain.measure.ssh.insist import Insistent, Patience
 from fednas.toolchain.measure.ssh.link import Link, LinkError, refusal
 from fednas.toolchain.measure.ssh.progress import KitProgress
 from fednas.toolchain.measure.ssh.state import BoardState, StateFile, check_belongs, digest_of
-from fednas.toolchain.measure.unfit import sitting_remarks
+from fednas.toolchain.measure.unfit import Remedy, remedy_for
 
 RESTARTS = 3
 """Of a kit that was killed without a further reading."""
@@ -192,7 +192,7 @@ class _Run:
     def believe(self, collected: Collected) -> None:
         """They are results of the job; more readings may make them fit, unless what was wrong was not in them."""
         self._believed = True
-        self._more_may_help = not (any(sitting_remarks(collected)) or collected.conditions.doubts)
+        self._more_may_help = remedy_for(collected) is Remedy.MORE
 
     def note_unfit(self, err: BaseException) -> None:
         """Remember readings that came home and were found unfit, where more may help."""
