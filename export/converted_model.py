@@ -13,7 +13,7 @@ from fednas.common import FednasError, unknown_name
 from fednas.export.evidence import ArtefactEvidence, Precision
 from fednas.export.records import Record
 from fednas.export.runners import Runner
-from fednas.export.runtime_files import RUNTIME_PRECISIONS, runner_for, runtime_files_from_onnx
+from fednas.export.runtime_files import NETWORK_SUFFIXES, RUNTIME_PRECISIONS, runner_for, runtime_files_from_onnx
 
 
 class ConvertedModel(Record, frozen=True, kw_only=True):
@@ -102,7 +102,11 @@ def run_again(
     prove: Callable[[Runner], ArtefactEvidence],
 ) -> RunAgain:
     """Run shipped files by ``prove``; raises `FednasError` if one is missing or cannot be run."""
-    if not model.files or Path(model.files[0]).with_suffix(".bin").name not in model.files:
+    network = model.files[0] if model.files else ""
+    if (
+        not network.endswith(NETWORK_SUFFIXES[model.runtime])
+        or Path(network).with_suffix(".bin").name not in model.files
+    ):
         raise FednasError(f"the manifest does not name both files of {model.runtime}")
     with runner_for(model.runtime, folder / model.files[0], image_shape) as runner:
         return RunAgain(prove(runner), dict(runner.computed))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fednas.common import FednasError, unknown_name
 from fednas.export.evidence import Precision
-from fednas.export.ncnn_file import ncnn_from_onnx
+from fednas.export.ncnn_file import PARAM_SUFFIX, ncnn_from_onnx
 from fednas.export.openvino_file import openvino_from_onnx
 from fednas.export.runners import Runner
 from fednas.export.runners_ncnn import NcnnRunner
@@ -20,6 +20,8 @@ RUNTIME_PRECISIONS: Mapping[str, tuple[Precision, ...]] = {
     "ncnn": ("fp32", "fp16"),
 }
 """The runtimes whose own files we write, with what they take."""
+NETWORK_SUFFIXES: Mapping[str, str] = {"openvino": ".xml", "ncnn": PARAM_SUFFIX}
+"""How the file ends that names the network; its weights are called the same, but for ``.bin``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,6 +116,10 @@ def read_vectors(path: Path) -> Vectors:
     kinds = {name: (array.dtype.name, array.ndim) for name, array in found.items()}
     input_kind = ("uint8", 4) if kinds.get("inputs") == ("uint8", 4) else ("float32", 4)
     wanted = {"inputs": input_kind, "labels": ("int64", 1), "logits": ("float32", 2)}
-    if kinds != wanted or len({len(array) for array in found.values()}) != 1 or len(found["labels"]) < 1:
-        raise FednasError(f"test vectors {path} hold {kinds}, not {wanted} of equal length")
+    if kinds != wanted:
+        raise FednasError(f"test vectors {path} hold {kinds}, not {wanted}", hint="export the folder again")
+    lengths = {name: len(array) for name, array in found.items()}
+    if len(set(lengths.values())) != 1 or not lengths["labels"]:
+        told = ", ".join(f"{count} {name}" for name, count in lengths.items())
+        raise FednasError(f"test vectors {path} hold {told}, not as many of each", hint="export the folder again")
     return Vectors(inputs=found["inputs"], logits=found["logits"], labels=found["labels"])

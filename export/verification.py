@@ -20,6 +20,7 @@ from fednas.export.outcome import Outcome
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report import REPORT_JSON_FILE, Report
 from fednas.export.runners import OrtRunner
+from fednas.export.runtime_files import NETWORK_SUFFIXES
 from fednas.export.shipping import LABELS_FILE, PREPROCESSING_FILE, labels_text
 from fednas.export.test_vectors import RAW_INPUTS_FILE, RAW_LOGITS_FILE, Vectors, raw_vectors_differ, read_vectors
 
@@ -125,7 +126,7 @@ def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
 
 
 def _documents_check(folder: Path, manifest: Manifest) -> Check:
-    """Whether the report and the plain test vectors say what the manifest and ``test_vectors.npz`` say."""
+    """Whether report, manifest and test vectors say the same, and of every network that is shipped."""
     names = {file.name for file in manifest.files}
     wrong = []
     if REPORT_JSON_FILE in names:
@@ -136,7 +137,17 @@ def _documents_check(folder: Path, manifest: Manifest) -> Check:
     if {RAW_INPUTS_FILE, RAW_LOGITS_FILE} <= names:
         differ = raw_vectors_differ(read_vectors(folder / manifest.test_vectors.file), folder)
         wrong += [f"{name} says something else than {manifest.test_vectors.file}" for name in differ]
+    wrong += [f"{name} is shipped, but nothing says what proved it" for name in _unproven(manifest)]
     return Check(name="documents", passed=not wrong, detail="; ".join(wrong) or "report and test vectors agree")
+
+
+def _unproven(manifest: Manifest) -> list[str]:
+    """Networks among the files for which the manifest holds no evidence."""
+    proven = {name for model in manifest.models for other in model.converted for name in other.files}
+    proven |= {model.file for model in manifest.models}
+    proven |= {str(Path(model.file).with_suffix(".plan")) for model in manifest.models if model.engine}
+    kinds = (".onnx", ".plan", *NETWORK_SUFFIXES.values())
+    return [file.name for file in manifest.files if file.name.endswith(kinds) and file.name not in proven]
 
 
 def _board_check(folder: Path, manifest: Manifest) -> Check:

@@ -107,7 +107,8 @@ def test_it_is_proven_measured_and_counted(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(found, EngineRecord)
     assert found.latency is not None
     assert (found.latency.median_ms, found.latency.p99_ms, found.latency.runs) == (0.5, 0.5, 100)
-    assert (found.layers.int8, found.reasons) == (1, ())
+    assert (found.layers.int8, found.layers.multiplying, found.reasons) == (1, {"int8": 1}, ())
+    assert str(found.layers) == "1 int8 (of these multiply: 1 int8)"
     found, _ = ship_engine.engine_here(Path("model.fp16.onnx"), find_profile("jetson"), "fp16", evidence, seconds=1.0)
     assert found is not None
     assert found.reasons == ("no layer of the engine runs in fp16, of 1 whose precision is known",)
