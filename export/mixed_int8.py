@@ -4,7 +4,7 @@ The choice is made on validation images, never on the images that prove the file
 """
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fednas.export.calibration import HeldOutImages
 from fednas.export.evidence import compare_logits, tolerance_for
@@ -60,6 +60,8 @@ class MixedInt8(Record, frozen=True, kw_only=True):
     """In the order in which they were tried; the first keeps none."""
     kept: tuple[str, ...]
     """Empty: no choice met the limit, so the file is plain int8."""
+    kept_in: Literal["fp32"] = "fp32"
+    """The higher precision of these; never fp16."""
 
 
 def choose_float_layers(graph: Int8Graph, images: HeldOutImages, max_accuracy_drop: float) -> MixedInt8 | None:

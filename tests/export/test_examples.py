@@ -13,6 +13,9 @@ import pytest
 from sklearn.datasets import load_digits
 from small_network import METADATA
 
+from fednas.export import InputType, ModelInput, Preprocessing, read_manifest
+from fednas.export.examples import example_files
+
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", str(folder / "example.py"), *arguments]
@@ -132,6 +135,91 @@ def test_cpp_states_the_steps_of_preprocessing_json(shipped: Path) -> None:
     assert "kMean[] = {0.3053F}, kStd[] = {0.376F};" in text
     assert 'kModel = "model.fp32.onnx"' in text
     assert "@@" not in text + (shipped / "CMakeLists.txt").read_text() + (shipped / "example.py").read_text()
+
+
+STAND_IN = Path(__file__).parent / "cpp_stand_in"
+STRICT = ("-std=c++17", "-Wall", "-Wextra", "-Wconversion", "-Wpedantic", "-Werror")
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not here")
+
+
+@pytest.fixture(scope="module")
+def cpp_program(shipped_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example, compiled against a stand-in for ONNX Runtime that gives the logits of the folder."""
+    program = tmp_path_factory.mktemp("cpp") / "example"
+    source = str(shipped_once / "example.cpp")
+    subprocess.run(["g++", *STRICT, "-I", str(STAND_IN), source, "-o", str(program)], check=True)
+    return program
+
+
+def run_cpp(program: Path, *arguments: object, wrong_by: float = 0.0) -> subprocess.CompletedProcess[str]:
+    command = [str(program), *map(str, arguments)]
+    environment = {"FEDNAS_WRONG_BY": str(wrong_by)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+@needs_compiler
+def test_cpp_handles_its_files_as_python_does(cpp_program: Path, shipped: Path) -> None:
+    done = run_cpp(cpp_program, shipped)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].split() == run(shipped).stdout.splitlines()[0].split()
+    assert run_cpp(cpp_program, shipped, wrong_by=0.5).returncode == 1
+    assert run_cpp(cpp_program, shipped, wrong_by=float("nan")).stderr == "example: a logit is not finite\n"
+    assert run_cpp(cpp_program).stderr.startswith("usage: ")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, r"cannot read .*image\.raw"),
+        (b"", r"image\.raw has 0 bytes, not 64"),
+        (bytes(63), r"image\.raw has 63 bytes, not 64"),
+        (bytes(128), r"image\.raw has 128 bytes, not 64"),
+        (bytes([17] * 64), r"the image has a value of 17\.0+; pixels run from 0 to 16"),
+    ],
+)
+def test_cpp_refuses_what_is_no_image_for_it_in_one_line(
+    cpp_program: Path, shipped: Path, tmp_path: Path, content: bytes | None, complaint: str
+) -> None:
+    if content is not None:
+        (tmp_path / "image.raw").write_bytes(content)
+    done = run_cpp(cpp_program, shipped, tmp_path / "image.raw")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert re.match(f"example: .*{complaint}", done.stderr)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["model.fp32.onnx", "test_inputs.bin", "test_logits.bin", "labels.txt"])
+def test_cpp_names_a_missing_or_damaged_file_in_one_line(cpp_program: Path, shipped: Path, name: str) -> None:
+    (shipped / name).unlink()
+    done = run_cpp(cpp_program, shipped)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    if name != "model.fp32.onnx":
+        (shipped / name).write_bytes(b"no file of ours")
+        done = run_cpp(cpp_program, shipped)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+@needs_compiler
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("input_type", "largest"), [("float32", 1.0), ("float32", 255.0), ("uint8", 255.0)])
+def test_cpp_compiles_whatever_the_model_reads(
+    shipped: Path, tmp_path: Path, channels: int, input_type: InputType, largest: float
+) -> None:
+    plain = Preprocessing(
+        channels=channels,
+        height=8,
+        width=8,
+        value_range_max=largest,
+        mean=(0.0, 0.5, 0.25)[:channels],
+        std=(1.0, 1 / 3, 1e-3)[:channels],
+    )
+    model = read_manifest(shipped).models[0]
+    text = example_files(model, ModelInput.of(plain, input_type), 10)["example.cpp"]
+    (tmp_path / "example.cpp").write_text(text)
+    command = ["g++", *STRICT, "-fsyntax-only", "-I", str(STAND_IN), str(tmp_path / "example.cpp")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif("ONNXRUNTIME_ROOT" not in os.environ, reason="ONNXRUNTIME_ROOT names no unpacked ONNX Runtime")
