@@ -136,7 +136,10 @@ def _candidates_row(candidates: "Sequence[Candidate]") -> list[tuple[str, str]]:
 
     missing = [each for each in candidates if each.measured is None]
     if not missing:
-        return [("candidates", f"{len(candidates)} measured; {told_apart(candidates)} report.md lists them.")]
+        later = sum(each.corrected for each in candidates)
+        corrected = f", {later} of them where the readings of the first put the budget" if later else ""
+        text = f"{len(candidates)} measured{corrected}. {told_apart(candidates)} report.md lists them."
+        return [("candidates", text)]
     why = why_not_measured(candidates)
     if len(missing) == len(candidates):
         return [("candidates", f"{NOT_COMPARED}: none of {len(candidates)} was measured: {why}")]

@@ -149,13 +149,13 @@ def ship(job: ShipJob, progress: Progress = silent, say: Callable[[str], None] =
     Raises `FednasError` for bad input, an infeasible budget, or a folder that cannot be written.
     """
     total = STEPS * len(job.devices) + 1
-    if job.card is not None:
-        read_card_details(job.card)  # before minutes of work
+    _require_files(job)  # before seconds of loading and minutes of work
     progress(0, total, "reading the supernet and the data")
     source = open_source(job.supernet, job.data)
     if source.data is not None and (doubt := too_few_images(job.max_accuracy_drop, len(source.data.test))):
         say(doubt)
     require_pixels(job.input_type, source)
+    given = None if job.architecture is None else _read_architecture(source, job.architecture)
     calibration = calibration_images(source, job.shipped_precisions, hold_out=job.max_accuracy_drop is not None)
     doubts: dict[str, tuple[str, ...]] = {}
     with staged_fleet(job.out, list(job.devices)) as staged:
@@ -163,7 +163,7 @@ def ship(job: ShipJob, progress: Progress = silent, say: Callable[[str], None] =
             report = _steps(progress, name, 1 + STEPS * number, total)
             report(0, "choosing the subnet")
             speed = speed_of(job, source.space, profile, staged[name], _within(report))
-            best = _answer(job, source, profile, speed)
+            best = _answer(job, source, profile, speed, given)
             choice = choose(job, source, profile, speed, best, staged[name], calibration, _within(report))
             doubts[name] = write_device_folder(staged[name], job, source, profile, choice, speed, calibration, report)
         folders = {name: place_of(job.out / name, staged[name]) for name in job.devices}
@@ -181,10 +181,19 @@ def _within(report: Report) -> Progress:
     return lambda done, whole, what="": report(done / whole, f"choosing the subnet, {what}")
 
 
-def _answer(job: ShipJob, source: Source, profile: DeviceProfile, speed: Speed) -> SearchAnswer:
+def _require_files(job: ShipJob) -> None:
+    if job.card is not None:
+        read_card_details(job.card)
+    for path, what in ((job.architecture, "architecture"), (job.table, "latency table")):
+        if path is not None:
+            read_bytes(path, what)
+
+
+def _answer(
+    job: ShipJob, source: Source, profile: DeviceProfile, speed: Speed, given: Architecture | None
+) -> SearchAnswer:
     """The architecture for one device, found or given."""
-    if job.architecture is not None:
-        given = _read_architecture(source, job.architecture)
+    if given is not None:
         return describe(source.space, given, [speed.model], "network", "given", None, None, 0.0, ())
     stored = stored_precision(job.judged_precision, profile)
     answer = answer_search(source.space, job.budgets, [speed.model], precision=stored, explain=True)

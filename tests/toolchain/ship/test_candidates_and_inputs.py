@@ -117,7 +117,7 @@ def test_the_first_lie_around_the_budget_and_the_next_where_readings_put_it(
 @pytest.mark.parametrize(
     ("medians", "row", "sentence"),
     [
-        ((0.3, 0.4, 0.51), "3 measured; Their predictions", "round after round. The fittest that meets"),
+        ((0.3, 0.4, 0.51), "3 measured. Their predictions", "round after round. The fittest that meets"),
         (
             (0.3, None, 0.51),
             "1 of 3 not measured and left out: busy",

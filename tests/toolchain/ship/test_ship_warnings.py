@@ -57,6 +57,7 @@ def test_the_document_has_the_warnings(tmp_path: Path) -> None:
         ("--device", "jetson", "--max-accuracy-drop", "1%", "--data", "none"),
         ("--device", "jetson", "--data", "imagenet:x"),
         ("--device", "jetson", "--supernet", "nowhere.safetensors"),
+        ("--device", "cpu", "--arch", "nowhere.json"),
     ],
     ids=" ".join,
 )
