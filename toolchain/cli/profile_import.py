@@ -51,7 +51,7 @@ def import_results(
         elif err.remedy is Remedy.ANEW:
             again = "delete readings.partial there and measure again: what is read stays as it is"
         hint = f"{again}; --accept-unfit writes the table all the same"
-        raise FednasError(err.message, hint=hint, exit_code=err.exit_code) from err
+        raise err.advised(hint) from err
     save_table(table, path)
     if kit is None:
         note(f"not compared with the kit that was written here; --kit DIR does (device {job.device})")

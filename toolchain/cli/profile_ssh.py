@@ -137,7 +137,7 @@ def _written(collected: "Collected", address: "SshAddress", path: Path, accept_u
         elif err.remedy is Remedy.ANEW:
             again = f"stop other work on {address}; start again without --resume: what is read stays as it is"
         hint = f"{again}; `fednas-export profile import {results} --accept-unfit` writes the table all the same"
-        raise FednasError(err.message, hint=hint, exit_code=err.exit_code) from err
+        raise err.advised(hint) from err
     save_table(table, path)
     with file_errors(readings_path(path)):
         results.replace(readings_path(path))

@@ -47,6 +47,11 @@ class UnfitMachine(FednasError):  # noqa: N818 - the machine is what is wrong
             f"the machine is not fit to measure: {'; '.join(remarks)}", hint=hint, exit_code=ExitCode.CANNOT_TELL
         )
         self.remedy = remedy
+        self._remarks = remarks
+
+    def advised(self, hint: str) -> "UnfitMachine":
+        """The same with another hint, of whoever knows how the readings came here."""
+        return UnfitMachine(self._remarks, self.remedy, hint)
 
 
 def remedy_for(collected: Collected, table: LatencyTable | None = None) -> Remedy:

@@ -19,7 +19,7 @@ from fednas.toolchain.measure.ssh.insist import Insistent, Patience
 from fednas.toolchain.measure.ssh.link import Link, LinkError, refusal
 from fednas.toolchain.measure.ssh.progress import KitProgress
 from fednas.toolchain.measure.ssh.state import BoardState, StateFile, check_belongs, digest_of
-from fednas.toolchain.measure.unfit import Remedy, remedy_for
+from fednas.toolchain.measure.unfit import Remedy, UnfitMachine, remedy_for
 
 RESTARTS = 3
 """Of a kit that was killed without a further reading."""
@@ -298,4 +298,7 @@ class _Run:
 
 
 def _is_unfit(err: BaseException) -> bool:
+    """And more readings may help, as far as the table shows."""
+    if isinstance(err, UnfitMachine):
+        return err.remedy is Remedy.MORE
     return isinstance(err, FednasError) and err.exit_code is ExitCode.CANNOT_TELL

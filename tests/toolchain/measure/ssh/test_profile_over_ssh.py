@@ -73,8 +73,8 @@ def test_an_unfit_board_ends_with_5_and_its_results_are_kept(
     board: Any, words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fednas.toolchain.measure.unfit.UNFIT_DRIFT", 0.0)
-    for place in ("unfit", "ssh.collect"):  # this machine may be busy
-        monkeypatch.setattr(f"fednas.toolchain.measure.{place}.sitting_remarks", lambda _: iter(()))
+    # This machine may be busy.
+    monkeypatch.setattr("fednas.toolchain.measure.unfit.sitting_remarks", lambda _: iter(()))
     out = tmp_path / "table.json"
     code, printed, said = run(*words[:-1], "--over", "ssh://board", "--out", out)
     assert (code, printed) == (ExitCode.CANNOT_TELL, "")
@@ -97,8 +97,7 @@ def test_a_board_that_was_busy_is_measured_anew(
     board: Any, words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More readings do not make good for those that were taken in a crowd, so they do not stay there."""
-    for place in ("unfit", "ssh.collect"):
-        monkeypatch.setattr(f"fednas.toolchain.measure.{place}.sitting_remarks", lambda _: iter(["it was busy"]))
+    monkeypatch.setattr("fednas.toolchain.measure.unfit.sitting_remarks", lambda _: iter(["it was busy"]))
     code, _, said = run(*words[:-1], "--over", "ssh://board", "--out", tmp_path / "table.json")
     assert code == ExitCode.CANNOT_TELL
     assert "it was busy" in said
