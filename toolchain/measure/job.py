@@ -36,9 +36,10 @@ class MeasuringJob:
 
         ``group_weights``: how many are loaded at one time, which decides what is read together.
         """
+        plan = self.plan
         parts = [
-            *("+".join(spec.key for spec in specs) for specs in self.plan.candidates),
-            f"{self.runtime} {self.precision} {self.threads} {self.batch} {self.seed} {self.plan.passes} {self.plan.visits}",
+            *("+".join(spec.key for spec in specs) for specs in plan.candidates),
+            f"{self.runtime} {self.precision} {self.threads} {self.batch} {self.seed} {plan.passes} {plan.visits}",
             f"groups of {group_weights}",
         ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

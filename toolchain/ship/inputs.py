@@ -79,7 +79,14 @@ def require_pixels(input_type: InputType, source: Source) -> None:
 
 
 def require_images(data: str | None, precisions: Sequence[Precision], max_accuracy_drop: float | None) -> None:
-    """Raise `FednasError` where ``--data`` names no data set, or is ``none`` and something needs images."""
+    """Raise `FednasError` where ``--data`` names no data set, or is ``none`` and something needs images.
+
+    A limit of 100 % is taken for a slip, since every file keeps to it.
+    """
+    if max_accuracy_drop == 1.0:
+        raise FednasError(
+            "--max-accuracy-drop is 100 %, which every file keeps to", hint="write 1% or 0.01 for one per cent"
+        )
     if data is None or parse_data_spec(data).kind is not DataKind.NONE:
         return
     if max_accuracy_drop is not None:

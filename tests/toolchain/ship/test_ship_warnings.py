@@ -55,6 +55,7 @@ def test_the_document_has_the_warnings(tmp_path: Path) -> None:
         ("--device", "jetson-nano", "--input", "uint8"),
         ("--device", "jetson", "--precision", "int8", "--data", "none"),
         ("--device", "jetson", "--max-accuracy-drop", "1%", "--data", "none"),
+        ("--device", "jetson", "--max-accuracy-drop", "1"),
         ("--device", "jetson", "--data", "imagenet:x"),
         ("--device", "jetson", "--supernet", "nowhere.safetensors"),
         ("--device", "cpu", "--arch", "nowhere.json"),
