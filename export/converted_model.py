@@ -9,8 +9,9 @@ from typing import Self
 
 import msgspec
 
-from fednas.common import FednasError, unknown_name
+from fednas.common import FednasError, read_bytes, read_text, unknown_name
 from fednas.export.evidence import ArtefactEvidence, Precision
+from fednas.export.ncnn_layout import require_stored_as
 from fednas.export.records import Record
 from fednas.export.runners import Runner
 from fednas.export.runtime_files import NETWORK_SUFFIXES, RUNTIME_PRECISIONS, runner_for, runtime_files_from_onnx
@@ -108,5 +109,10 @@ def run_again(
         or Path(network).with_suffix(".bin").name not in model.files
     ):
         raise FednasError(f"the manifest does not name both files of {model.runtime}")
-    with runner_for(model.runtime, folder / model.files[0], image_shape) as runner:
+    if model.runtime == "ncnn":
+        # Halved weights are computed in fp32, so that what is computed does not tell them apart.
+        param, weights = folder / network, (folder / network).with_suffix(".bin")
+        asked = model.evidence.parity.tolerance.precision
+        require_stored_as(asked, read_text(param, "ncnn network"), read_bytes(weights, "ncnn weights"))
+    with runner_for(model.runtime, folder / network, image_shape) as runner:
         return RunAgain(prove(runner), dict(runner.computed))

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fednas.common import FednasError
+from fednas.common import FednasError, read_text
 from fednas.export.ncnn_file import as_mat, computed_precisions, loaded_net, ncnn_version, run_net
+from fednas.export.ncnn_layout import require_channels
 from fednas.export.runners import Runner
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class NcnnRunner(Runner):
         import numpy as np
 
         self._net = loaded_net(self.path, threads=self._threads)
+        require_channels(read_text(self.path, "ncnn network"), self._image_shape[0])
         black = np.zeros(self._image_shape, np.float32)
         logits = np.array(run_net(self._net, as_mat(black)))
         self.computed = computed_precisions(self._net, as_mat(black))

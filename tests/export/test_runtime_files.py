@@ -18,6 +18,7 @@ from test_runners import RunnerContract
 from fednas.common import FednasError
 from fednas.export import (
     RUNTIME_PRECISIONS,
+    Int8Graph,
     NcnnRunner,
     OpenVinoRunner,
     OrtRunner,
@@ -87,6 +88,17 @@ class TestOpenVino(ConvertedContract):
         for precision, computed in (("fp32", {"f32": 10}), ("fp16", {"f32": 10}), ("int8", {"u8": 10})):
             with OpenVinoRunner(converted[f"openvino {precision}"]) as runner:
                 assert runner.computed == computed
+
+    @pytest.mark.parametrize("count", [1, 3, 10])
+    def test_layers_kept_in_fp32_are_computed_so_and_no_others(
+        self, count: int, onnx_files: Mapping[Precision, Path], trained: Trained, tmp_path: Path
+    ) -> None:
+        images = choose_calibration_images(trained.images, trained.labels, lambda batch: batch)
+        graph = Int8Graph(onnx_files["fp32"], images, "onnxruntime", tmp_path)
+        mixed = graph.write(tmp_path / "mixed.onnx", [name for name, _ in graph.layers[::-1][:count]]).path
+        files = runtime_files_from_onnx("openvino", "int8", {"int8": mixed}, tmp_path)
+        with OpenVinoRunner(files.paths[0]) as runner:
+            assert runner.computed == {"f32": count} | ({"u8": 10 - count} if count < 10 else {})
 
     def test_nothing_is_reported_and_nothing_left_in_the_home_folder(self, tmp_path: Path) -> None:
         code = (
@@ -211,6 +223,13 @@ class TestNcnn(ConvertedContract):
             converted[f"ncnn {precision}"].with_suffix(".bin").stat().st_size for precision in ("fp32", "fp16")
         )
         assert half < 0.6 * full
+
+    def test_images_of_other_channels_never_reach_it(self, converted: dict[str, Path]) -> None:
+        with (
+            pytest.raises(FednasError, match="takes images of 1 channels, not of 3"),
+            NcnnRunner(converted["ncnn fp32"], image_shape=(3, 8, 8)),
+        ):
+            pass
 
     def test_the_weights_lie_beside_the_network(self, converted: dict[str, Path], tmp_path: Path) -> None:
         lonely = tmp_path / "model.fp32.ncnn.param"

@@ -1,6 +1,7 @@
 """The own files of OpenVINO and ncnn beside the ONNX files: shipped with evidence, verified again, refused in time."""
 
 import importlib.util
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -217,6 +218,17 @@ def test_a_devices_own_runtime_is_served_unasked(tmp_path: Path) -> None:
         "fp16 ncnn": ("model.fp16.ncnn.param", "model.fp16.ncnn.bin"),
     }
     assert verify_folder(shipped.folder).passed
+    # Weights that are not halved after all: nothing but how they are stored tells.
+    for suffix in (".ncnn.param", ".ncnn.bin"):
+        whole, halved = (shipped.folder / f"model.{precision}{suffix}" for precision in ("fp32", "fp16"))
+        halved.write_bytes(whole.read_bytes())
+    manifest = msgspec.json.decode((shipped.folder / "manifest.json").read_bytes())
+    for file in manifest["files"]:
+        path = shipped.folder / file["name"]
+        file["sha256"], file["size_bytes"] = sha256_of(path), path.stat().st_size
+    (shipped.folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    (failed,) = failed_checks(shipped.folder).values()
+    assert re.fullmatch(r"ncnn layers have their weights \d+ in fp32, not all in fp16", failed)
 
 
 def test_a_conversion_that_fails_leaves_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
