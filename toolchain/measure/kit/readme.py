@@ -21,7 +21,7 @@ Copy this folder to the board, then there:
 It takes about {minutes} of readings, and time to load or build the models on top. Stop it at any moment, run it
 again, and it goes on; at most the reading in progress is lost. Leave the board alone meanwhile. Nothing outside this
 folder is written and no setting of the board is changed: set power mode and clocks first, as they will be in use.
-Where the program tegrastats is in PATH it runs beside the readings, as you, and is ended with the script; where TensorRT
+Where the program tegrastats is in PATH it runs beside the readings, as you, and ends with the script. Where TensorRT
 measures, nvidia-smi is asked about the GPU now and then.
 
 When it is done, carry `results.json` home:
