@@ -32,7 +32,7 @@ def chosen_crowding(errors: Mapping[float, float]) -> float:
     return best if errors[best] < CLEARLY * errors[0.0] else 0.0
 
 
-def crowded_ms(sum_ms: Milliseconds, crowding_per_ms: float) -> Milliseconds:
+def crowded_ms(sum_ms: Milliseconds, crowding_per_ms: Milliseconds | float) -> Milliseconds:
     """Latency of a network, or of an array of them, whose blocks sum up to ``sum_ms``."""
     return sum_ms * (1 + crowding_per_ms * sum_ms)
 

@@ -19,6 +19,7 @@ from fednas.latency_tables import (
     network_ms,
     uncrowded_ms,
 )
+from fednas.toolchain.measure.nonnegative import solve_nonnegative
 from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.ranks import kendall_tau
 
@@ -49,56 +50,47 @@ def fit_calibration(medians_ms: Mapping[BlockSpec, float], networks: Sequence[Me
     import numpy as np
 
     rows = np.array([_features(network.specs, medians_ms) for network in networks])
-    measured_ms = np.array([network.latency_ms for network in networks])
-    errors = {each: _error_left_out(rows, measured_ms, each) for each in crowdings_for(measured_ms.tolist())}
-    return _fit(rows, measured_ms, chosen_crowding(errors))
-
-
-def _error_left_out(rows: "Array", measured_ms: "Array", crowding_per_ms: float) -> float:
-    """Mean relative error of networks, each predicted without those of its fold."""
-    import numpy as np
-
-    predicted = np.zeros(len(rows))
-    for fold in range(FOLDS):
-        unseen = np.arange(len(rows)) % FOLDS == fold
-        known = _fit(rows[~unseen], measured_ms[~unseen], crowding_per_ms)
-        predicted[unseen] = crowded_ms(rows[unseen] @ _coefficients(known), crowding_per_ms)
-    return float(np.mean(np.abs(predicted / measured_ms - 1)))
-
-
-def _coefficients(known: Calibration) -> "Array":
-    """What multiplies `_features`."""
-    import numpy as np
-
-    first = (known.intercept_ms, known.scale, known.overhead_ms)
-    return np.array([*first, known.reorder_ms_per_number, known.cold_ms_per_weight])
-
-
-def _fit(rows: "Array", measured_ms: "Array", crowding_per_ms: float) -> Calibration:
-    """The calibration with this crowding, to networks of these features and latencies."""
-    import numpy as np
-    from scipy.optimize import nnls
-
-    target = np.array([uncrowded_ms(float(latency_ms), crowding_per_ms) for latency_ms in measured_ms])
-    weighted = rows / target[:, None]
-    # Columns of one size: numbers at a border are thousands, weights millions, milliseconds hundredths.
-    size = np.linalg.norm(weighted, axis=0)
-    size[size == 0] = 1.0
-    solution, _ = nnls(weighted / size, np.ones(len(target)))
-    intercept, scale, overhead, reorder, cold = (float(value) for value in solution / size)
-    if scale <= 0:
-        # The medians explain nothing; the plain ratio of sums is the least wrong thing that can be said.
-        scale = float(target.sum() / rows[:, 1].sum())
-        return Calibration(scale=scale, crowding_per_ms=crowding_per_ms, networks=len(rows))
+    measured_ms = [network.latency_ms for network in networks]
+    crowdings = crowdings_for(measured_ms)
+    sums_ms = np.array([[uncrowded_ms(latency_ms, each) for latency_ms in measured_ms] for each in crowdings])
+    fold = np.arange(len(rows)) % FOLDS
+    # A fit without each fold, and last the one that sees all.
+    seen = fold != np.arange(FOLDS + 1)[:, None]
+    found = _coefficients(rows, sums_ms, seen)
+    predicted_ms = crowded_ms(np.einsum("np,cnp->cn", rows, found[:, fold]), np.array(crowdings)[:, None])
+    errors = np.abs(predicted_ms / measured_ms - 1).mean(axis=1).tolist()
+    crowding = chosen_crowding(dict(zip(crowdings, errors, strict=True)))
+    intercept, scale, overhead, reorder, cold = found[crowdings.index(crowding), -1].tolist()
     return Calibration(
         intercept_ms=intercept,
         scale=scale,
         overhead_ms=overhead,
         reorder_ms_per_number=reorder,
         cold_ms_per_weight=cold,
-        crowding_per_ms=crowding_per_ms,
-        networks=len(rows),
+        crowding_per_ms=crowding,
+        networks=len(networks),
     )
+
+
+def _coefficients(rows: "Array", sums_ms: "Array", seen: "Array") -> "Array":
+    """What multiplies `_features`, (c, f, 5), for each crowding and each choice of networks.
+
+    Args:
+        rows: features of the networks, (n, 5).
+        sums_ms: of their blocks, (c, n), as each crowding has it.
+        seen: which networks a fit sees, (f, n).
+    """
+    import numpy as np
+
+    weighted = (seen / sums_ms[:, None])[..., None] * rows
+    target = np.broadcast_to(seen, weighted.shape[:-1])
+    found = solve_nonnegative(weighted.reshape(-1, *rows.shape), target.reshape(-1, len(rows)).astype(float))
+    found = found.reshape(*weighted.shape[:2], -1)
+    # Where the medians explain nothing, the plain ratio of sums is the least wrong thing that can be said.
+    ratio = np.zeros_like(found)
+    ratio[..., 1] = sums_ms @ seen.T / (seen @ rows[:, 1]).clip(1e-12)
+    coefficients: Array = np.where(found[..., 1:2] > 0, found, ratio)
+    return coefficients
 
 
 def predicted_ms(specs: Specs, medians_ms: Mapping[BlockSpec, float], calibration: Calibration) -> float:
