@@ -1,4 +1,4 @@
-"""A small trained network on real images, and a folder that ships it."""
+"""A small trained network on real images, a folder that ships it, and a board that it was carried to."""
 
 import shutil
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from board_folder import Board
 from small_network import BUILD, DIGITS, METADATA, Ship, SmallNetwork, Trained, make_shipment
 from torch import nn
 
@@ -89,3 +90,16 @@ def shipped_once(ship: Ship, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shipped(shipped_once: Path, tmp_path: Path) -> Path:
     """A verified folder of one's own to tamper with."""
     return Path(shutil.copytree(shipped_once, tmp_path / "board"))
+
+
+@pytest.fixture(scope="session")
+def kit_once(ship: Ship, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ship(tmp_path_factory.mktemp("kit") / "a folder", "tensorrt", opset=13)
+
+
+@pytest.fixture
+def board(kit_once: Path, trained: Trained, tmp_path: Path) -> Board:
+    folder = Path(shutil.copytree(kit_once, tmp_path / "a folder"))
+    (tmp_path / "tools").mkdir()
+    logits = {trained.images[i].tobytes().hex(): trained.logits[i].tolist() for i in range(16)}
+    return Board(folder, tmp_path / "tools", logits)
