@@ -5,6 +5,17 @@ import re
 from fednas.common import FednasError
 from fednas.export.board.cudart import gpu_name
 from fednas.profiles import LOCAL, DeviceProfile, this_machine
+from fednas.toolchain.measure.environment import usable_cores
+
+
+def require_cores(threads: int) -> None:
+    """Raise `FednasError` for more threads than cores that this process may use: they would take turns."""
+    usable = len(usable_cores())
+    if threads > usable:
+        cores = "core" if usable == 1 else "cores"
+        raise FednasError(
+            f"--threads is {threads}; this process may use {usable} {cores}", hint=f"give {usable} or fewer"
+        )
 
 
 def require_this_machine(device: DeviceProfile, *, on_gpu: bool = False) -> None:

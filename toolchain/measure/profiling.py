@@ -6,7 +6,7 @@ from fednas.common import FednasError, sha256_of
 from fednas.latency_tables import LatencyTable
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.measure.analysis import Analysis
-from fednas.toolchain.measure.here import require_precision, require_this_machine
+from fednas.toolchain.measure.here import require_cores, require_precision, require_this_machine
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.local import collect_here
 from fednas.toolchain.measure.plan import Plan, plan_for
@@ -50,6 +50,7 @@ def profile_space(
     """
     timing = find_runtime(runtime)
     require_this_machine(device, on_gpu=timing.on_gpu)
+    require_cores(threads)
     timing.require_precision(precision)
     require_precision(device, precision)
     if timing.networks_only and plan != "network":

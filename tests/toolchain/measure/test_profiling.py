@@ -140,6 +140,12 @@ def test_a_board_with_a_power_meter_says_what_an_inference_takes(
     assert table.energy.millijoules > 6.0 * table.session.reference_ms / 2
 
 
+def test_more_threads_than_cores_are_refused(tiny_space: SearchSpace) -> None:
+    message = r"--threads is 999; this process may use \d+ cores?; give \d+ or fewer"
+    with pytest.raises(FednasError, match=message):
+        profile_space(tiny_space, find_profile("cpu"), threads=999)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from board_stand_ins import PYTHONS, command, python_of, run, stand_in_onnxrunti
 
 from fednas.latency_tables import MeasuredLatencyModel
 from fednas.toolchain.measure.job import MeasuringJob
-from fednas.toolchain.measure.kit import read_kit, read_results
+from fednas.toolchain.measure.kit import read_kit, read_results, write_kit
 from fednas.toolchain.measure.profiling import table_of
 
 MakeKit = Callable[..., Path]
@@ -283,6 +285,16 @@ def test_a_board_with_nothing_usable_says_why_with_exit_code_5(make_kit: MakeKit
     assert "cannot run the models with tensorrt: the Python module tensorrt cannot be imported" in done.stderr
     assert "trtexec: not found in PATH" in done.stderr
     assert run(make_kit("small"), "--check", environment=nothing).returncode == 5
+
+
+def test_a_board_of_fewer_cores_than_threads_says_so(
+    small_job: MeasuringJob, tmp_path: Path, board: dict[str, str]
+) -> None:
+    kit = write_kit(replace(small_job, threads=9999), tmp_path / "kit").folder
+    done = run(kit, environment=board)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert re.search("cannot run the 9999 threads of this kit on [0-9]+ usable cores?; write a kit", done.stderr)
+    assert not (kit / "readings.partial").exists()
 
 
 def test_models_of_one_runtime_are_not_run_by_another(make_kit: MakeKit, board: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 from fednas.export.board.problem import BoardProblem
 from fednas.toolchain.measure.kit.board.folder import BoardJob, BoardModel
+from fednas.toolchain.measure.kit.board.state import affinity
 
 CPU_PROVIDER = "CPUExecutionProvider"
 
@@ -33,6 +34,9 @@ class OnnxRuntimeBoard:
             import onnxruntime
         except ImportError as err:
             raise BoardProblem("cannot be imported (%s)" % err, "pip install onnxruntime numpy") from err
+        if job.threads > len(affinity()):
+            message = "cannot run the %d threads of this kit on %d usable cores" % (job.threads, len(affinity()))
+            raise BoardProblem(message, "write a kit for fewer --threads")
         self._ort, self._numpy = onnxruntime, numpy
         self.version = str(onnxruntime.__version__)
         self.numpy_version = str(numpy.__version__)
