@@ -50,6 +50,17 @@ def test_the_readme_says_how(kits: dict[str, Path]) -> None:
     assert "fednas-export profile import results.json" in text
 
 
+def test_the_readme_names_only_what_may_run_this_kit(kits: dict[str, Path]) -> None:
+    """Models of one runtime are never run by another."""
+    text, on_gpu = ((kits[name] / "README.md").read_text() for name in ("full", "tensorrt"))
+    assert "- numpy and onnxruntime\n" in text
+    assert not [word for word in ("tensorrt", "trtexec", "nvidia-smi", "engines") if word in text]
+    assert on_gpu.index("- the Python module tensorrt") < on_gpu.index("; or else\n- the program trtexec")
+    assert "onnxruntime" not in on_gpu
+    assert "nvidia-smi" in on_gpu
+    assert "| `engines/` |" in on_gpu
+
+
 def test_a_kit_without_readings_is_replaced(tmp_path: Path, small_job: MeasuringJob) -> None:
     write_kit(small_job, tmp_path / "kit")
     (tmp_path / "kit" / "models" / "9999.onnx").write_bytes(b"old")
