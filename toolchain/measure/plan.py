@@ -100,7 +100,7 @@ def network_plan(space: SearchSpace, *, seed: int = 0, seconds: float = 60.0, ba
 def _modelled_plan(name: str, space: SearchSpace, blocks: tuple[BlockSpec, ...], seed: int, seconds: float) -> Plan:
     reference, smallest = blocks_of(space, largest_architecture(space)), blocks_of(space, smallest_architecture(space))
     known = tuple(dict.fromkeys((reference, smallest)))
-    # The held-out networks are drawn as those of any plan, so that the reports of all plans say the same thing.
+    # Drawn before anything depends on the seconds: tables of both modelled plans are judged on the same networks.
     held_out = _random_networks(space, HELD_OUT_NETWORKS, seed, known=known)
     chosen = chosen_networks(space, random.Random(seed), (*known, *held_out), MOST_CHOSEN)  # noqa: S311
     if len(held_out) < HELD_OUT_NETWORKS or len(chosen) < LEAST_NETWORKS:
