@@ -58,8 +58,12 @@ def _message(count: int, worst: TableEntry, factor: float, scatter: float) -> st
     which = "" if count == 1 else "worst: "
     return (
         f"{entries} far off what the others say of such blocks, edited or misread; "
-        f"{which}{worst.spec.key} at {factor:#.2g} times that, where the others scatter by {scatter:.0%}"
+        f"{which}{worst.spec.key} at {_times(factor)} times that, where the others scatter by {scatter:.0%}"
     )
+
+
+def _times(factor: float) -> str:
+    return f"{factor:,.0f}" if factor >= 10 else f"{factor:#.2g}"
 
 
 def _off(specs: Sequence[BlockSpec], latency_ms: "Array") -> tuple["Array", float]:

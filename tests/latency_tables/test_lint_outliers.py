@@ -65,6 +65,11 @@ def test_one_entry_edited_by_hand(place: int, factor: float) -> None:
     assert "where the others scatter by" in found.message
 
 
+def test_an_entry_that_is_wildly_off_is_told_in_plain_figures() -> None:
+    (found,) = outliers(edited(device(), 20, 1000.0, *READING))
+    assert re.search(r" at [0-9,]{3,} times that", found.message)
+
+
 def test_half_as_much_again_is_a_warning_and_a_little_is_nothing() -> None:
     assert [each.level for each in outliers(edited(device(), 20, 1.7, *READING))] == ["warning"]
     assert outliers(edited(device(), 20, 1.2, *READING)) == []

@@ -105,7 +105,7 @@ def _require_whole(plan: Plan) -> None:
 def _advice(remedy: Remedy, plan: str) -> str:
     """What may help: the seconds decide what a modelled plan measures, so another number is another job."""
     if remedy is Remedy.ANEW:
-        return "stop other work, or start anew, without --resume: what is read stays as it is"
+        return "stop other work and start anew, without --resume: what is read stays as it is"
     if remedy is not Remedy.MORE:
         return remedy.value
     if plan == "exhaustive":

@@ -150,7 +150,7 @@ def _crowd(sitting: Sitting, threads: int) -> Iterator[str]:
         if sitting.load_before > cores:
             yield f"{sitting.load_before:.1f} processes ran before the start, on {cores} cores"
     elif others + threads > cores + CROWDED:
-        yield f"other programs kept {others:.1f} of its {cores} cores busy; measuring takes {threads}"
+        yield f"other programs kept {others:.1f} of its {cores} cores busy, and measuring takes {threads}"
 
 
 def _held_back(conditions: Conditions) -> Iterator[str]:

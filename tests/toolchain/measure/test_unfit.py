@@ -30,7 +30,7 @@ def test_a_quiet_machine_is_fit(tiny_space: SearchSpace) -> None:
 
 def test_an_unfit_machine_ends_with_exit_code_5(tiny_space: SearchSpace) -> None:
     crowded = dataclasses.replace(QUIET, usage=Usage(others_cores=3.9, stolen=None, throttled=None))
-    message = r"not fit to measure: other programs kept 3.9 of its 4 cores busy.*; stop other work, or start anew"
+    message = r"not fit to measure: other programs kept 3.9 of its 4 cores busy.*; stop other work and start anew"
     with pytest.raises(FednasError, match=message) as caught:
         table_of(dataclasses.replace(session(tiny_space), conditions=crowded), accept_unfit=False)
     assert caught.value.exit_code is ExitCode.CANNOT_TELL
