@@ -42,11 +42,11 @@ def parse_bytes(text: str, what: str) -> int:
     return math.floor(_parse(text, what, SIZE_UNITS, "3MB, 2MiB or 900kB"))
 
 
-def parse_share(text: str, what: str) -> float:
-    """A share between 0 and 1 from ``0.97`` or ``97%``; raises `FednasError`."""
-    share = _parse(text, what, SHARE_UNITS, "0.97 or 97%")
+def parse_share(text: str, what: str, example: str = "0.97 or 97%") -> float:
+    """A share between 0 and 1 from ``0.97`` or ``97%``; raises `FednasError` with an ``example`` that makes sense."""
+    share = _parse(text, what, SHARE_UNITS, example)
     if share > 1.0:
-        raise FednasError(f"{what} is {text!r}, more than 1", hint="write a share such as 0.97 or 97%")
+        raise FednasError(f"{what} is {text!r}, more than 1", hint=f"write a share such as {example}")
     return share
 
 
@@ -54,10 +54,8 @@ def _parse(text: str, what: str, units: Mapping[str, float], examples: str) -> f
     match = _PATTERN.fullmatch(text.strip())
     if match is None or match[2] not in units:
         allowed = ", ".join(unit for unit in units if unit)
-        raise FednasError(
-            f"{what} is {text!r}, which is no quantity with one of the units {allowed}",
-            hint=f"write it like {examples}",
-        )
+        unit = f"one of the units {allowed}" if "," in allowed else f"the unit {allowed}"
+        raise FednasError(f"{what} is {text!r}, which is no quantity with {unit}", hint=f"write it like {examples}")
     value = float(match[1]) * units[match[2]]
     if not (math.isfinite(value) and value > 0):
         raise FednasError(f"{what} is {text!r}, but it must be above zero", hint=f"write it like {examples}")

@@ -71,7 +71,7 @@ def _check_names(manifest: Manifest, what: str) -> None:
     if len(set(listed)) != len(listed):
         raise FednasError(f"{what} lists a file twice")
     if not manifest.models:
-        raise FednasError(f"{what} names no model")
+        raise FednasError(f"{what} names no model", hint="copy the folder again, or export it again")
 
 
 def _converted(manifest: Manifest) -> list[str]:
@@ -87,7 +87,8 @@ def shipped_path(folder: Path, name: str) -> Path:
         hint = "copy the folder again, completely"
         raise FednasError(f"{folder} lacks {name}, which its manifest names", hint=hint) from err
     if not stat.S_ISREG(mode):
-        raise FednasError(f"{path} is a link or no regular file, so it is not trusted")
+        hint = "copy the file itself into the folder"
+        raise FednasError(f"{path} is a link or no regular file, so it is not trusted", hint=hint)
     return path
 
 

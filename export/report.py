@@ -118,7 +118,7 @@ def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing:
     sections = (
         Section("Why it is not verified", (Bullets(report.reasons),)) if report.reasons else None,
         _chosen(shipment, judged_model(shipment, models)),
-        _budgets(shipment.budgets),
+        _budgets(shipment.budgets, models),
         frontier_section(report.frontier, shipment.candidates, estimated=shipment.latency.kind == "estimate"),
         candidates_section(shipment.candidates),
         _latency(shipment.latency),
@@ -183,9 +183,12 @@ def _memory(model: Model) -> str:
     return f"{format_bytes(model.peak_activation_bytes)} for one image (`{model.file}`; computed from its graph)"
 
 
-def _budgets(budgets: Sequence[Budget]) -> Section:
+def _budgets(budgets: Sequence[Budget], models: Sequence[Model]) -> Section:
     if not budgets:
-        return Section("Budgets", (Paragraph("None was asked for."),))
+        drops = [model.evidence.drop for model in models]
+        limited = any(drop is not None and drop.limit is not None for drop in drops)
+        besides = ' The limit on lost accuracy stands under "Parity and accuracy".' if limited else ""
+        return Section("Budgets", (Paragraph(f"None was asked for.{besides}"),))
     rows = tuple((b.verdict, b.quantity, _quantity(b, b.limit), _with_interval(b), b.basis) for b in budgets)
     table = Table(("Verdict", "Quantity", "At most", "Value", "Basis"), rows)
     steps = tuple(

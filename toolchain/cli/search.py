@@ -56,7 +56,7 @@ def search(
     The answer says which budgets bind, and what the next better architecture would cost.
     """
     from fednas.toolchain.latency import latency_model
-    from fednas.toolchain.search.request import answer_search, infeasible_message
+    from fednas.toolchain.search.request import answer_search, infeasible_hint, infeasible_message
 
     genetic = _genetic(method, seed, population, generations)
     if latency_table is not None and len(device or []) > 1:
@@ -80,7 +80,7 @@ def search(
     kinds = {model.identity.device: model.identity.kind for model in models}
     emit(search_document(answer, list(kinds)), search_text(answer, kinds))
     if answer.status == "infeasible":
-        raise FednasError(infeasible_message(answer), hint="raise the budget")
+        raise FednasError(infeasible_message(answer), hint=infeasible_hint(answer))
 
 
 def _genetic(

@@ -145,7 +145,7 @@ def fednas_export(
         card=card,
         runtimes=tuple(part.strip() for given in runtime or () for part in given.split(",")),
         engine=_engine_options(workspace, optimization_level, engine_batches, timing_caches),
-        max_accuracy_drop=None if max_accuracy_drop is None else parse_share(max_accuracy_drop, "--max-accuracy-drop"),
+        max_accuracy_drop=_accuracy_drop(max_accuracy_drop),
     )
     if supernet is None:
         note("no --supernet given: using the embedded one, trained on scikit-learn's digits (8x8 grey images)")
@@ -188,6 +188,10 @@ def _engine_options(
         timing_caches=timing_caches,
     )
     return options if workspace is None else replace(options, workspace_bytes=parse_bytes(workspace, "--workspace"))
+
+
+def _accuracy_drop(text: str | None) -> float | None:
+    return None if text is None else parse_share(text, "--max-accuracy-drop", example="1% or 0.01")
 
 
 def _input_type(text: str) -> "InputType":

@@ -305,3 +305,15 @@ def infeasible_message(answer: SearchAnswer) -> str:
     ]
     reached = next(use.reached_by for use in answer.limits if use.reached_by is not None)
     return f"infeasible budget: {'; '.join(parts)}, reached by {reached}"
+
+
+def infeasible_hint(answer: SearchAnswer) -> str:
+    """What can be done about it; that the latency is an estimate, where one cannot be met by an estimate."""
+    beyond = [use.quantity for use in answer.limits if use.smallest_reachable is not None]
+    estimated = any(prediction.kind == "estimate" for prediction in answer.predictions)
+    if not (estimated and any(quantity.startswith("latency_ms") for quantity in beyond)):
+        return "raise the budget"
+    return (
+        "raise the budget, or measure the device with `fednas-export profile` and give --table: "
+        "this latency is an estimate from datasheets"
+    )

@@ -17,7 +17,7 @@ def too_few_images(limit: float | None, images: int) -> str:
     return (
         f"--max-accuracy-drop {100 * limit:g}% cannot be shown with {images:,} test images: even for a file that is "
         f"right on just the same ones as its source they cannot rule out a loss of {first}% to {last}%, by how many "
-        "these are; so it will end as cannot tell (exit code 5). Give --data with "
+        "these are; so it ends as cannot tell (exit code 5) or worse, unless a file is right on more. Give --data with "
         f"{images_enough_for(limit):,} test images or more, or allow {last}%"
     )
 

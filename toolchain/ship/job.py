@@ -17,7 +17,14 @@ from fednas.export import (
     tolerance_for,
 )
 from fednas.profiles import LOCAL, DeviceProfile
-from fednas.toolchain.search.request import Budgets, SearchAnswer, answer_search, describe, infeasible_message
+from fednas.toolchain.search.request import (
+    Budgets,
+    SearchAnswer,
+    answer_search,
+    describe,
+    infeasible_hint,
+    infeasible_message,
+)
 from fednas.toolchain.ship.accuracy_limit import too_few_images
 from fednas.toolchain.ship.candidates import choose
 from fednas.toolchain.ship.inputs import require_images, require_input_type, require_pixels
@@ -198,7 +205,7 @@ def _answer(
     stored = stored_precision(job.judged_precision, profile)
     answer = answer_search(source.space, job.budgets, [speed.model], precision=stored, explain=True)
     if answer.status == "infeasible":
-        raise FednasError(f"{profile.name}: {infeasible_message(answer)}", hint="raise the budget")
+        raise FednasError(f"{profile.name}: {infeasible_message(answer)}", hint=infeasible_hint(answer))
     return answer
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fednas.common import FednasError
+from fednas.common import FednasError, unknown_name
 from fednas.export import (
     RUNTIME_PRECISIONS,
     ConvertedModel,
@@ -39,6 +39,8 @@ def require_runtimes(
     asked: Sequence[str], devices: Sequence[DeviceProfile], precisions: Sequence[Precision], input_type: InputType
 ) -> None:
     """Raise `FednasError` where a runtime is not here, cannot serve a device, or cannot take what is to be shipped."""
+    for name in asked:
+        _require_own_files(name)
     for device in devices:
         for runtime in runtimes_of(device, asked):
             for precision in precisions:
@@ -54,6 +56,20 @@ def require_runtimes(
                     hint="leave out --input, and normalise as preprocessing.json says",
                 )
             require_runtime_installed(runtime)
+
+
+def _require_own_files(runtime: str) -> None:
+    takes = (*RUNTIME_PRECISIONS, READS_ONNX)
+    if runtime in takes:
+        return
+    from fednas.toolchain.measure.runtimes import runtime_names
+
+    if runtime in runtime_names():
+        raise FednasError(
+            f"{runtime} has no files of its own to ship beside the ONNX files; --runtime takes {', '.join(takes)} here",
+            hint=f"leave it out; `fednas-export profile --runtime {runtime}` measures with it",
+        )
+    raise unknown_name("runtime", runtime, takes)
 
 
 def converted_models(

@@ -205,6 +205,7 @@ def test_runtimes_may_be_separated_by_commas(tmp_path: Path) -> None:
     for wrong, named in (
         ("openvino,nccn", "unknown runtime 'nccn'; did you mean ncnn"),
         ("ncnn,", "unknown runtime ''"),
+        ("tensorrt", "tensorrt has no files of its own to ship beside the ONNX files; --runtime takes openvino, ncnn"),
     ):
         done = CliRunner().invoke(app, [*arguments, "--runtime", wrong])
         assert (done.exit_code, named in done.stderr) == (1, True)

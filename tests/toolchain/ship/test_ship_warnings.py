@@ -34,6 +34,12 @@ def test_a_limit_that_the_images_cannot_show_is_said_before_and_after(tmp_path: 
     assert drop.with_verdict in report.partition("## Parity and accuracy")[2]
 
 
+def test_the_report_without_budgets_says_where_the_accuracy_limit_stands(tmp_path: Path) -> None:
+    assert run("--device", "jetson", "--max-accuracy-drop", "2%", "--out", str(tmp_path)).exit_code == 0
+    section = (tmp_path / "jetson" / "report.md").read_text().partition("## Budgets")[2].partition("## ")[0]
+    assert section.strip() == 'None was asked for. The limit on lost accuracy stands under "Parity and accuracy".'
+
+
 def test_the_document_has_the_warnings(tmp_path: Path) -> None:
     digits = load_digits()
     images, labels = (digits.images // 3).astype(np.uint8), digits.target
@@ -46,6 +52,29 @@ def test_the_document_has_the_warnings(tmp_path: Path) -> None:
     (warning,) = device["warnings"]
     assert warning.startswith("Data: after the supernet's normalisation its pixels have mean -0.")
     assert f"warning: jetson: {warning}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("limit", "line"),
+    [
+        ("abc", "is 'abc', which is no quantity with the unit %; write it like 1% or 0.01"),
+        ("200%", "is '200%', more than 1; write a share such as 1% or 0.01"),
+        ("-1%", "is '-1%', but it must be above zero; write it like 1% or 0.01"),
+    ],
+)
+def test_a_limit_that_cannot_be_read_is_answered_with_one_that_makes_sense(limit: str, line: str) -> None:
+    result = run("--device", "jetson", "--max-accuracy-drop", limit)
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, f"fednas-export: --max-accuracy-drop {line}")
+
+
+def test_a_budget_that_cannot_be_met_by_an_estimate_is_said_to_be_that(tmp_path: Path) -> None:
+    result = run("--device", "jetson", "--max-latency", "1us", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 1
+    assert "--max-latency 1 us on jetson-orin-nano cannot be met" in result.stderr
+    assert result.stderr.rstrip().endswith("give --table: this latency is an estimate from datasheets")
+    result = run("--device", "jetson", "--max-macs", "1k", "--out", str(tmp_path / "out"))
+    assert result.stderr.rstrip().endswith("; raise the budget")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
