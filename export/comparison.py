@@ -1,7 +1,9 @@
 """What a comparison of candidates could tell: how far they lie apart by prediction, and by reading."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
+from fednas.export.latency_record import MeasuredLatency
 from fednas.export.manifest import Candidate
 
 
@@ -22,7 +24,7 @@ def told_apart(candidates: Sequence[Candidate]) -> str:
         return sentence
     if _overlap([(each.low_ms, each.high_ms) for each in read]):
         return f"{sentence} Nor do the readings, whose intervals overlap."
-    return f"{sentence} The readings do."
+    return f"{sentence} The readings do{'' if _all_apart(read) else ' with some of them'}."
 
 
 def why_not_measured(candidates: Sequence[Candidate]) -> str:
@@ -35,6 +37,12 @@ def why_not_measured(candidates: Sequence[Candidate]) -> str:
 def _overlap(intervals: Sequence[tuple[float, float]]) -> bool:
     """Whether all of them share a value."""
     return max(low for low, _ in intervals) <= min(high for _, high in intervals)
+
+
+def _all_apart(read: Sequence[MeasuredLatency]) -> bool:
+    """Whether no two of the intervals overlap."""
+    ordered = sorted(read, key=lambda each: each.low_ms)
+    return all(one.high_ms < other.low_ms for one, other in pairwise(ordered))
 
 
 def _percent(share: float) -> str:

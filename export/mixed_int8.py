@@ -47,7 +47,7 @@ class Int8Trial(Record, frozen=True, kw_only=True):
 
 
 class MixedInt8(Record, frozen=True, kw_only=True):
-    """Why some layers of an int8 file stayed in float, or why none did although int8 loses too much."""
+    """Why some layers of an int8 file stayed in float, or why none did although plain int8 does not suffice."""
 
     method: str
     images: int
@@ -62,6 +62,17 @@ class MixedInt8(Record, frozen=True, kw_only=True):
     """Empty: no choice met the limit, so the file is plain int8."""
     kept_in: Literal["fp32"] = "fp32"
     """The higher precision of these; never fp16."""
+
+    @property
+    def why_not_plain(self) -> str:
+        """Why the first trial, which keeps no layer, was not enough."""
+        drop = self.trials[0].drop
+        if drop.limit is None or drop.drop > drop.limit:
+            return "it lost more than allowed"
+        if drop.verdict == "met" or drop.too_few_images:
+            # Where so few images could not prove even a perfect file, the loss itself is judged: it is small enough.
+            return "its logits left the tolerance"
+        return f"they cannot rule out that it loses more than {100 * drop.limit:g} points"
 
 
 def choose_float_layers(graph: Int8Graph, images: HeldOutImages, max_accuracy_drop: float) -> MixedInt8 | None:

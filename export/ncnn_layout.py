@@ -44,7 +44,6 @@ def _weighted_layers(param: str) -> Iterator[WeightedLayer]:
 
 
 def _layer(kind: str, name: str, keys: Mapping[str, str]) -> WeightedLayer | None:
-    outputs = int(keys.get("0", 0))
     if kind in ("Convolution", "ConvolutionDepthWise"):
         width = int(keys["1"])
         kernel, groups = width * int(keys.get("11", width)), int(keys.get("7", 1))
@@ -53,6 +52,7 @@ def _layer(kind: str, name: str, keys: Mapping[str, str]) -> WeightedLayer | Non
         kernel, groups, weights, bias = 1, 1, int(keys["2"]), int(keys.get("1", 0))
     else:
         return None
+    outputs = int(keys["0"])
     return WeightedLayer(name, weights, outputs * bias, weights * groups // (outputs * kernel))
 
 

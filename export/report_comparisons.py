@@ -26,7 +26,8 @@ def frontier_section(
         f"beaten by none in both {frontier.quantity} and fitness; their fitness runs from {low.fitness:.6g} to "
         f"{high.fitness:.6g}. `report.json` lists them."
     )
-    return Section("Near the budget", (Paragraph(text), frontier_picture(frontier, candidates, estimated=estimated)))
+    title = "Near the budget" if frontier.limit is not None else "Near the chosen network"
+    return Section(title, (Paragraph(text), frontier_picture(frontier, candidates, estimated=estimated)))
 
 
 def _value(frontier: Frontier, value: float) -> str:
@@ -79,9 +80,11 @@ def _which(candidates: Sequence[Candidate]) -> str:
     nearest = f"{len(first)} networks of the frontier are predicted nearest to the latency budget."
     if len(first) == len(candidates):
         return f"These {nearest}"
-    # A second round follows only where all of the first have the same verdict.
-    all_met = any(each.verdict == "met" for each in first)
-    found = "All of them measured within it" if all_met else "None of them surely measured within it"
+    # A second round follows only where all readings of the first have the same verdict.
+    read = [each for each in first if each.measured is not None]
+    all_met = any(each.verdict == "met" for each in read)
+    those = "of them" if len(read) == len(first) else "of those that could be read"
+    found = f"All {those} measured within it" if all_met else f"None {those} surely measured within it"
     return (
         f"{nearest} {found}; so {len(candidates) - len(first)} {'fitter' if all_met else 'faster'} ones were added, "
         "nearest to the budget once predictions are corrected by what the first measured."

@@ -53,7 +53,7 @@ def mixed_section(models: Sequence[Model]) -> Section | None:
     mixed = model.mixed
     kept = ", ".join(f"`{name}`" for name in mixed.kept)
     text = (
-        f"Plain int8 lost more than allowed on {mixed.images} validation images (seed {mixed.seed}). "
+        f"Plain int8 did not suffice on {mixed.images} validation images (seed {mixed.seed}): {mixed.why_not_plain}. "
         + (f"So `{model.file}` keeps {len(mixed.kept)} of its layers in fp32: {kept}." if kept else _NO_CHOICE)
         + (f" The higher precision is {mixed.kept_in}, never fp16." if kept else "")
         + " The images that prove the file played no part in the choice."

@@ -9,7 +9,7 @@ from fednas.export.report_blocks import Block, Code, Paragraph, Section
 
 _TENSORRT = (
     "It finds the board's TensorRT (Python module or trtexec), picks the options that this version knows and says why, "
-    "builds {plans}, holds them against the test vectors, measures them, and writes `board_result.json`. At home, "
+    "builds {plans}, holds each against the test vectors, measures it, and writes `board_result.json`. At home, "
     "`fednas-export verify DIR --import board_result.json` folds that into this report. It needs Python 3.6, nothing "
     "else; for a board without Python, `python3 board_check.py --commands 10.3` prints trtexec's command lines. An "
     "engine runs only on the kind of board and TensorRT version that built it. Its input is what `preprocessing.json` "

@@ -60,6 +60,11 @@ def test_how_ncnn_stores_each_layer_is_counted(weights: str, counts: dict[str, i
     assert stored_precisions(PARAM, WEIGHTS[weights]) == counts
 
 
+def test_layers_without_weights_may_have_any_numbers() -> None:
+    param = PARAM.replace("0=1 4=1", "0=1.000000e-01 4=1")
+    assert stored_precisions(param, WEIGHTS["fp32"]) == {"fp32": 2}
+
+
 def test_ncnn_files_that_are_stored_otherwise_are_refused() -> None:
     require_stored_as("fp16", PARAM, WEIGHTS["fp16"])
     with pytest.raises(FednasError, match="have their weights 1 in fp16, 1 in fp32, not all in fp16"):

@@ -24,7 +24,8 @@ from fednas.export import (
     tolerance_for,
     verify_artefact,
 )
-from fednas.export.mixed_int8 import logits_of
+from fednas.export.mixed_int8 import Int8Trial, logits_of
+from fednas.export.paired_drop import paired_drop
 
 RUNTIMES = ["tensorrt", "onnxruntime"]
 FIRST, SECOND = "/blocks/blocks.0/first/first.0/Conv", "/blocks/blocks.0/second/second.0/Conv"
@@ -150,6 +151,25 @@ def test_a_limit_that_nothing_meets_keeps_nothing(graphs: Graphs, images: Calibr
     found = choose_float_layers(graphs("tensorrt"), impossible, -0.5)
     assert found is not None
     assert (found.kept, any(trial.passed for trial in found.trials)) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("images", "wrong", "why"),
+    [
+        (400, 20, "it lost more than allowed"),
+        (400, 4, "they cannot rule out that it loses more than 2 points"),
+        (400, 0, "its logits left the tolerance"),
+        (50, 0, "its logits left the tolerance"),  # so few that the loss itself is judged
+    ],
+)
+def test_why_plain_int8_does_not_suffice(images: int, wrong: int, why: str) -> None:
+    right = np.eye(2, dtype=np.float32)[np.zeros(images, int)]
+    found = right.copy()
+    found[:wrong] = found[:wrong, ::-1]
+    drop = paired_drop(right, found, np.zeros(images, np.int64), 0.02)
+    trial = Int8Trial(kept=0, drop=drop, max_relative_error=0.3, top1_agreement=1.0, passed=False)
+    mixed = MixedInt8(method="", images=images, seed=0, sensitivity=(), trials=(trial,), kept=())
+    assert mixed.why_not_plain == why
 
 
 def test_the_same_images_give_the_same_choice(graphs: Graphs, images: CalibrationImages) -> None:

@@ -104,6 +104,10 @@ def test_frontier_section_draws_points_chosen_and_limit() -> None:
     frontier = Frontier(quantity="latency", unit="ms", points=points, chosen=points[1], limit=2.5)
     section = frontier_section(frontier, ())
     assert section is not None
+    assert section.title == "Near the budget"
+    without_budget = frontier_section(replace(frontier, limit=None), ())
+    assert without_budget is not None
+    assert without_budget.title == "Near the chosen network"
     text, picture = section.blocks
     assert isinstance(text, Paragraph)
     assert "3 networks between 1 ms and 3 ms" in text.text

@@ -58,6 +58,7 @@ def test_the_most_sensitive_layers_stay_in_fp32_and_the_file_is_proven(shipped: 
         assert model.evidence.drop.verdict == "met"
         report = (out / name / "report.md").read_text()
         assert "## Mixed int8" in report
+        assert f"Plain int8 did not suffice on 269 validation images (seed 0): {model.mixed.why_not_plain}." in report
         assert f"keeps {len(kept)} of its layers in fp32" in report
         assert verify_folder(out / name).passed
     assert "1 of 24 layers, for the accuracy limit" in " ".join(result.stdout.split())
