@@ -1,12 +1,7 @@
 """What a block costs on a device: measured tables that state their own error, and estimates that say they are."""
 
-from fednas.latency_tables.block_model import (
-    LEAST_PRICE_MS,
-    BlockModel,
-    block_features,
-    fit_block_model,
-    network_features,
-)
+from fednas.latency_tables.block_features import block_features, network_features
+from fednas.latency_tables.block_model import LEAST_PRICE_MS, BlockModel, fit_block_model
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
 from fednas.latency_tables.crowding import chosen_crowding, crowded_ms, crowdings_for, uncrowded_ms
 from fednas.latency_tables.diff import EntryChange, TableDiff, diff
@@ -30,6 +25,7 @@ from fednas.latency_tables.model import (
     ModelIdentity,
     require_fit,
 )
+from fednas.latency_tables.nonnegative import solve_nonnegative
 from fednas.latency_tables.percentiles import readings_needed
 from fednas.latency_tables.table import (
     Calibration,
@@ -105,6 +101,7 @@ __all__ = [
     "require_fit",
     "require_readings",
     "save_table",
+    "solve_nonnegative",
     "table_differences",
     "table_from_json",
     "uncrowded_ms",

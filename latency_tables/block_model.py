@@ -10,13 +10,13 @@ a network pays at its borders only, and its weights lie in the cache, which thos
 columns of the fit, so that readings alone and in a network speak of the same prices.
 """
 
-import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
+from fednas.latency_tables.block_features import BASE, block_features, inside_features, network_features
+from fednas.latency_tables.blocks import BlockSpec
 from fednas.latency_tables.crowding import chosen_crowding, crowded_ms, crowdings_for, uncrowded_ms
 from fednas.latency_tables.fitting import AdditiveFit, fit_additive
 from fednas.latency_tables.measured import border_numbers
@@ -27,25 +27,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[Any]]
 
-LANES = 16
-"""Channels that a runtime pads to: fp32 numbers in an AVX-512 register. Where it is less, the fit finds no cost."""
-BASE = (
-    "constant_ms",
-    "ms_per_kernel",
-    "ms_per_mac_3x3",
-    "ms_per_mac_1x1",
-    "ms_per_number_written",
-    "ms_per_number_read",
-    "ms_per_weight_fetched",
-    "ms_per_edge_mac",
-    "ms_per_padded_mac",
-    "ms_per_number_pooled",
-    "ms_per_number_reordered",
-)
-"""Names of the base coefficients."""
-_CONSTANT, _WEIGHT, _REORDER = (
-    BASE.index(name) for name in ("constant_ms", "ms_per_weight_fetched", "ms_per_number_reordered")
-)
 LEAST_PRICE_MS = 1e-6
 FOLDS = 10
 """Parts that are left out in turn."""
@@ -87,44 +68,55 @@ class BlockModel:
             networks=self.networks,
         )
 
-    def price_ms(self, spec: BlockSpec) -> float:
-        """What the block adds to a network; above zero."""
-        return max(float(_inside(spec) @ self.fit.coefficients_ms), LEAST_PRICE_MS)
+    def prices_ms(self, specs: Sequence[BlockSpec]) -> "Array":
+        """What the blocks add to a network, (n,); above zero."""
+        import numpy as np
 
-    def alone_ms(self, spec: BlockSpec) -> float:
-        """What the block would read alone: `contribution_ms` turns it back into the price."""
-        return self.all_alone_ms([spec])[spec]
+        prices: Array = np.maximum(inside_features(tuple(specs)) @ self.fit.coefficients_ms, LEAST_PRICE_MS)
+        return prices
 
-    def all_alone_ms(self, specs: Iterable[BlockSpec]) -> dict[BlockSpec, float]:
-        """The same for many blocks."""
-        known = self.calibration
-        return {spec: _alone_ms(spec, self.price_ms(spec), known) for spec in specs}
+    def alone_ms(self, specs: Sequence[BlockSpec]) -> "Array":
+        """What the blocks would read alone, (n,): `contribution_ms` turns it back into the price."""
+        import numpy as np
+
+        known, prices_ms = self.calibration, self.prices_ms(specs)
+        reordered_ms = known.reorder_ms_per_number * np.array([border_numbers(spec) for spec in specs])
+        cold_ms = known.cold_ms_per_weight * np.array([spec.weights for spec in specs])
+        alone_ms: Array = np.maximum(prices_ms + known.overhead_ms + reordered_ms - cold_ms, prices_ms / 2)
+        return alone_ms
 
     def predict_ms(self, specs: Sequence[BlockSpec]) -> float:
         """Latency of the network made of these blocks."""
-        return crowded_ms(self.coefficients["constant_ms"] + sum(map(self.price_ms, specs)), self.crowding_per_ms)
+        return crowded_ms(self.coefficients["constant_ms"] + float(self.prices_ms(specs).sum()), self.crowding_per_ms)
 
-    def doubt(self, spec: BlockSpec) -> float:
-        """Relative standard deviation of a price: what the readings leave open, and how blocks differ from it."""
-        left_open_ms = float(self.fit.deviation_ms([_inside(spec)[None, :]])[0])
-        return min(1.0, math.hypot(left_open_ms / self.price_ms(spec), self.block_noise))
+    def doubts(self, specs: Sequence[BlockSpec]) -> "Array":
+        """Relative standard deviation of each price: what the readings leave open, and how blocks differ from it."""
+        import numpy as np
 
-    def entry(self, spec: BlockSpec) -> TableEntry:
-        """The table entry of a block that was not measured alone."""
-        alone_ms, doubt = self.alone_ms(spec), self.doubt(spec)
-        return TableEntry(
-            kind=spec.kind,
-            in_channels=spec.in_channels,
-            mid_channels=spec.mid_channels,
-            out_channels=spec.out_channels,
-            in_hw=spec.in_hw,
-            stride=spec.stride,
-            shortcut=spec.shortcut,
-            median_ms=alone_ms,
-            samples=0,
-            spread=doubt,
-            origin="modelled",
-        )
+        left_open_ms = self.fit.deviation_ms([inside_features(tuple(specs))])
+        doubts: Array = np.hypot(left_open_ms / self.prices_ms(specs), self.block_noise).clip(max=1.0)
+        return doubts
+
+    def entries(self, specs: Sequence[BlockSpec]) -> tuple[TableEntry, ...]:
+        """The table entries of blocks that were not measured alone."""
+        found = zip(specs, self.alone_ms(specs).tolist(), self.doubts(specs).tolist(), strict=True)
+        return tuple(_entry(*each) for each in found)
+
+
+def _entry(spec: BlockSpec, alone_ms: float, doubt: float) -> TableEntry:
+    return TableEntry(
+        kind=spec.kind,
+        in_channels=spec.in_channels,
+        mid_channels=spec.mid_channels,
+        out_channels=spec.out_channels,
+        in_hw=spec.in_hw,
+        stride=spec.stride,
+        shortcut=spec.shortcut,
+        median_ms=alone_ms,
+        samples=0,
+        spread=doubt,
+        origin="modelled",
+    )
 
 
 def fit_block_model(
@@ -172,11 +164,14 @@ def _fit(
     import numpy as np
 
     sums_ms = [uncrowded_ms(ms, crowding_per_ms) for _, ms in networks]
-    rows = [network_features(specs) for specs, _ in networks]
-    rows += [block_features(spec) for spec in blocks] + [_inside(spec) for spec, _ in inside]
+    rows = (
+        network_features(specs for specs, _ in networks),
+        block_features(tuple(blocks)),
+        inside_features(tuple(spec for spec, _ in inside)),
+    )
     counts = {WHOLE: len(networks), ALONE: len(blocks), INSIDE: len(inside)}
     latency_ms = np.array(sums_ms + list(blocks.values()) + [ms for _, ms in inside])
-    features = np.array(rows).reshape(len(rows), -1)
+    features = np.concatenate(rows)
     fit = fit_additive(
         (features[:, : len(BASE)], features[:, len(BASE) :]),
         latency_ms,
@@ -197,118 +192,3 @@ def _fit(
         knows_blocks_alone=bool(blocks),
         block_noise=fit.noise[single],
     )
-
-
-def _alone_ms(spec: BlockSpec, price_ms: float, known: Calibration) -> float:
-    reordered_ms = known.reorder_ms_per_number * border_numbers(spec)
-    alone_ms = price_ms + known.overhead_ms + reordered_ms - known.cold_ms_per_weight * spec.weights
-    return max(alone_ms, price_ms / 2)
-
-
-def network_features(specs: Sequence[BlockSpec]) -> "Array":
-    """What the model's coefficients multiply for a whole network, (p,)."""
-    import numpy as np
-
-    features: Array = np.sum([_inside(spec) for spec in specs], axis=0)
-    features[_CONSTANT] = 1.0
-    return features
-
-
-def block_features(spec: BlockSpec) -> "Array":
-    """What the model's coefficients multiply for a block alone, (p,)."""
-    features = _inside(spec).copy()
-    features[_CONSTANT], features[_WEIGHT], features[_REORDER] = 1.0, 0.0, border_numbers(spec)
-    return features
-
-
-@functools.lru_cache(maxsize=20_000)
-def _inside(spec: BlockSpec) -> "Array":
-    """Features of a block in a network: the base ones, then those that refine them by shape. Kept, so not to change."""
-    import numpy as np
-
-    convolutions = _convolutions(spec)
-    # The addition of the shortcut is a kernel that the MACs do not show; pooling reads what its convolution does not.
-    added = spec.out_channels * spec.out_hw**2 if spec.kind is BlockKind.RESIDUAL else 0
-    read = sum(c.in_channels * (c.side * c.stride) ** 2 for c in convolutions)
-    written = sum(c.out_channels * c.side**2 for c in convolutions) + added
-    residual = convolutions if spec.kind is BlockKind.RESIDUAL else []
-    base = (
-        0.0,
-        spec.kernels,
-        sum(c.macs for c in convolutions if c.taps > 1),
-        sum(c.macs for c in convolutions if c.taps == 1),
-        written,
-        read,
-        spec.weights,
-        sum(c.macs / c.side for c in convolutions if c.taps > 1),
-        sum(c.padded_macs for c in residual),
-        _pooled(spec),
-        0.0,
-    )
-    shapes = map(sum, zip(*(c.shape() for c in residual), strict=True)) if residual else [0.0] * SHAPES
-    stem = base[2] if spec.kind is BlockKind.STEM else 0.0
-    features = np.array([*base, stem, *shapes], dtype=float)
-    features.flags.writeable = False
-    return features
-
-
-@dataclass(frozen=True, slots=True)
-class _Convolution:
-    """One operator that multiplies; a classifier is a convolution of one pixel."""
-
-    taps: int
-    in_channels: int
-    out_channels: int
-    side: int
-    """Of its output, in pixels."""
-    stride: int = 1
-
-    @property
-    def macs(self) -> int:
-        return self.taps * self.in_channels * self.out_channels * self.side**2
-
-    @property
-    def padded_macs(self) -> float:
-        """Multiplications by nothing, where the output channels do not fill the last register."""
-        return self.macs * (-(-self.out_channels // LANES) * LANES / self.out_channels - 1)
-
-    def shape(self) -> tuple[float, ...]:
-        """What the speed of the multiplications may depend on."""
-        macs, small = self.macs, self.taps == 1
-        ragged_in, ragged_out = self.in_channels % LANES > 0, self.out_channels % LANES > 0
-        return (
-            macs * ragged_in,
-            macs * ragged_in / self.in_channels,
-            macs * ragged_out,
-            macs * ragged_out / self.out_channels,
-            macs / self.in_channels,
-            macs / self.out_channels,
-            macs * small / self.in_channels,
-            macs * small / self.out_channels,
-            macs * (self.stride > 1),
-            macs / self.side**2,
-        )
-
-
-SHAPES = 10
-"""Numbers that `_Convolution.shape` gives."""
-
-
-def _convolutions(spec: BlockSpec) -> list[_Convolution]:
-    if spec.kind is BlockKind.STEM:
-        return [_Convolution(9, spec.in_channels, spec.out_channels, spec.out_hw, spec.stride)]
-    if spec.kind is BlockKind.HEAD:
-        return [_Convolution(1, spec.in_channels, spec.out_channels, 1)]
-    found = [
-        _Convolution(9, spec.in_channels, spec.mid_channels, spec.out_hw, spec.stride),
-        _Convolution(9, spec.mid_channels, spec.out_channels, spec.out_hw),
-    ]
-    if spec.shortcut is Shortcut.PROJECTION:
-        found.append(_Convolution(1, spec.in_channels, spec.out_channels, spec.out_hw))
-    return found
-
-
-def _pooled(spec: BlockSpec) -> int:
-    """Numbers that pooling reads."""
-    pools = spec.kind is BlockKind.HEAD or (spec.shortcut is Shortcut.PROJECTION and spec.stride > 1)
-    return spec.in_channels * spec.in_hw**2 if pools else 0

@@ -15,6 +15,8 @@ class BlockKind(enum.StrEnum):
     """Two 3x3 convolutions, each with ReLU, plus the shortcut, and a last ReLU."""
     HEAD = "head"
     """Global average pool and the linear classifier."""
+    __hash__ = str.__hash__
+    """That of the string it is: enum's own runs in Python, and blocks are keys of many a mapping."""
 
 
 class Shortcut(enum.StrEnum):
@@ -25,6 +27,7 @@ class Shortcut(enum.StrEnum):
     IDENTITY = "identity"
     PROJECTION = "projection"
     """Average pool by the stride, then a 1x1 convolution."""
+    __hash__ = str.__hash__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fednas.common import FednasError
+from fednas.latency_tables.nonnegative import solve_nonnegative
 
 if TYPE_CHECKING:
     import numpy as np
@@ -189,18 +190,20 @@ class _Problem:
         variances[0] = BASE_SHARE**2
         if start is not None:
             variances, noise = start.variances, start.noise
-        trust, solution = self._pull[used] ** 2, np.zeros(rows.shape[1])
+        trust, residual = self._pull[used] ** 2, target
+        products, sums = _products(rows, target, trust, kinds, len(noise))
         for sweep in range(SWEEPS):
             if sweep % REWEIGH_EVERY == REWEIGH_EVERY - 1:
-                trust = _trust(np.abs(target - rows @ solution) / self._pull[used], np.sqrt(noise), kinds)
-            weighted = rows * (trust / noise[kinds])[:, None]
-            covariance = np.linalg.inv(weighted.T @ rows + np.diag(1 / variances[self._member]))
-            solution = covariance @ (weighted.T @ target)
-            # What each row determines of the solution: its leverage.
-            leverage = np.einsum("ij,ij->i", weighted @ covariance, rows)
+                trust = _trust(np.abs(residual) / self._pull[used], np.sqrt(noise), kinds)
+                products, sums = _products(rows, target, trust, kinds, len(noise))
+            covariance = np.linalg.inv(np.tensordot(1 / noise, products, 1) + np.diag(1 / variances[self._member]))
+            solution = covariance @ (sums.T @ (1 / noise))
+            residual = target - rows @ solution
+            # What the rows of each kind determine of the solution: the sum of their leverages.
+            leverage = np.einsum("ij,kij->k", covariance, products) / noise
             before = np.concatenate([variances, noise])
             variances = self._variances(covariance, solution, variances)
-            noise = _noise(target - rows @ solution, trust, leverage, kinds, len(noise))
+            noise = _noise(residual, trust, leverage, kinds)
             changed = np.abs(np.log(np.concatenate([variances, noise]) / before)).max()
             # Weights change only now and then: the sweep after they did shows whether they still do.
             if sweep > 2 * REWEIGH_EVERY and sweep % REWEIGH_EVERY == REWEIGH_EVERY - 1 and changed < SETTLED:
@@ -224,13 +227,18 @@ class _Problem:
     def _bounded_solution(self, rows: "Array", target: "Array", weight: "Array", variances: "Array") -> "Array":
         """The same optimum where some coefficients may not be negative."""
         import numpy as np
-        from scipy.optimize import lsq_linear
 
         root = np.sqrt(weight)
         pulled = np.vstack([rows * root[:, None], np.diag(1 / np.sqrt(variances[self._member]))])
         wanted = np.concatenate([target * root, np.zeros(rows.shape[1])])
-        lowest = np.where(self._bounded, 0.0, -np.inf)
-        solution: Array = lsq_linear(pulled, wanted, bounds=(lowest, np.inf)).x
+        # In a triangle whose last columns are the bounded ones, these are decided without the others.
+        order, free = np.argsort(self._bounded, kind="stable"), int(np.sum(~self._bounded))
+        triangle = np.asarray(np.linalg.qr(np.column_stack([pulled[:, order], wanted]), mode="r"))
+        columns, right = triangle[:, :-1], triangle[:, -1]
+        bounded = solve_nonnegative(columns[None, free:, free:], right[None, free:])[0]
+        rest = np.linalg.solve(columns[:free, :free], right[:free] - columns[:free, free:] @ bounded)
+        solution = np.empty(len(order))
+        solution[order] = np.concatenate([rest, bounded])
         return solution
 
 
@@ -249,12 +257,27 @@ def _trust(deviation: "Array", noise: "Array", kinds: "Array") -> "Array":
     return trust
 
 
-def _noise(residual: "Array", trust: "Array", leverage: "Array", kinds: "Array", count: int) -> "Array":
+def _products(rows: "Array", target: "Array", trust: "Array", kinds: "Array", count: int) -> tuple["Array", "Array"]:
+    """Of each kind of row, the weighted products of the columns with each other, (k, p, p), and the target, (k, p)."""
+    import numpy as np
+
+    products, sums = [], []
+    for kind in range(count):
+        members = kinds == kind
+        part = rows[members]
+        weighted = (part * trust[members, None]).T
+        products.append(weighted @ part)
+        sums.append(weighted @ target[members])
+    return np.array(products), np.array(sums)
+
+
+def _noise(residual: "Array", trust: "Array", leverage: "Array", kinds: "Array") -> "Array":
     """Variance of each kind of row, corrected for what its rows determine of the solution."""
     import numpy as np
 
+    count = len(leverage)
     squares = np.bincount(kinds, trust * residual**2, minlength=count)
-    free = np.bincount(kinds, trust - leverage, minlength=count).clip(0)
+    free = (np.bincount(kinds, trust, minlength=count) - leverage).clip(0)
     variance: Array = np.maximum((squares + NOISE_SHARE**2) / (free + 1), 1e-10)
     return variance
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from fednas.common import FednasError
-from fednas.latency_tables import BlockKind, BlockSpec, Shortcut, contribution_ms, crowded_ms, fit_block_model
+from fednas.latency_tables import (
+    BlockKind,
+    BlockModel,
+    BlockSpec,
+    Shortcut,
+    contribution_ms,
+    crowded_ms,
+    fit_block_model,
+)
 
 
 def stem(out_channels: int) -> BlockSpec:
@@ -61,6 +69,10 @@ def noisy(rng: np.random.Generator, latency_ms: float) -> float:
     return latency_ms * math.exp(0.01 * rng.standard_normal())
 
 
+def price_of(model: BlockModel, spec: BlockSpec) -> float:
+    return float(model.prices_ms([spec])[0])
+
+
 def drawn(seed: int, count: int) -> list[tuple[BlockSpec, ...]]:
     rng = np.random.default_rng(seed)
     return [network(rng) for _ in range(count)]
@@ -73,7 +85,7 @@ def test_prices_are_found_from_networks_and_blocks_alone() -> None:
     model = fit_block_model(alone, [(specs, noisy(rng, network_ms(specs))) for specs in networks])
     assert np.mean([abs(model.predict_ms(specs) / network_ms(specs) - 1) for specs in further]) < 0.01
     blocks = sorted({spec for specs in further for spec in specs})
-    errors = [abs(model.price_ms(spec) / price_ms(spec) - 1) for spec in blocks if spec.kind is BlockKind.RESIDUAL]
+    errors = [abs(price_of(model, spec) / price_ms(spec) - 1) for spec in blocks if spec.kind is BlockKind.RESIDUAL]
     assert np.median(errors) < 0.03
     assert model.calibration.overhead_ms == pytest.approx(0.05, abs=0.01)
     assert model.calibration.cold_ms_per_weight == pytest.approx(1 / 5e6, rel=0.1)
@@ -86,11 +98,11 @@ def test_an_entry_gives_the_price_back_through_the_calibration() -> None:
     readings = [(specs, noisy(rng, network_ms(specs))) for specs in networks]
     for model in (fit_block_model(alone, readings), fit_block_model({}, readings)):
         for spec in drawn(5, 1)[0]:
-            entry = model.entry(spec)
-            assert contribution_ms(spec, entry.median_ms, model.calibration) == pytest.approx(model.price_ms(spec))
+            entry = model.entries([spec])[0]
+            assert contribution_ms(spec, entry.median_ms, model.calibration) == pytest.approx(price_of(model, spec))
             assert (entry.origin, entry.samples) == ("modelled", 0)
             assert (entry.p10_ms, entry.p90_ms) == (None, None)
-            assert 0 < entry.spread == model.doubt(spec) <= 1
+            assert 0 < entry.spread == model.doubts([spec])[0] <= 1
 
 
 def test_crowding_of_networks_is_told_apart_from_the_prices_of_blocks() -> None:
@@ -125,7 +137,7 @@ def test_a_runtimes_own_profile_of_its_layers_tells_the_blocks_apart() -> None:
 
     def error(profiled: list[tuple[BlockSpec, float]]) -> float:
         model = fit_block_model({}, readings, inside=profiled)
-        return float(np.median([abs(model.price_ms(spec) / price_ms(spec) - 1) for spec in blocks]))
+        return float(np.median([abs(price_of(model, spec) / price_ms(spec) - 1) for spec in blocks]))
 
     assert error(inside) < 0.05
     assert error(inside) < error([])
@@ -137,15 +149,15 @@ def test_doubt_is_larger_for_blocks_unlike_any_that_was_read() -> None:
     alone = {spec: noisy(rng, alone_ms(spec)) for specs in networks[:10] for spec in specs}
     model = fit_block_model(alone, [(specs, noisy(rng, network_ms(specs))) for specs in networks])
     usual, strange = residual(64, 32, 64, 16), residual(8, 2048, 8, 1)
-    assert model.doubt(usual) < model.doubt(strange)
+    assert np.diff(model.doubts([usual, strange])) > 0
 
 
 def test_prices_are_above_zero_whatever_was_read() -> None:
     rng = np.random.default_rng(12)
     networks = drawn(13, 12)
     model = fit_block_model({}, [(specs, float(rng.uniform(1, 2))) for specs in networks])
-    assert min(model.price_ms(spec) for specs in drawn(14, 20) for spec in specs) > 0
-    assert min(model.entry(spec).median_ms for specs in drawn(14, 20) for spec in specs) > 0
+    assert min(price_of(model, spec) for specs in drawn(14, 20) for spec in specs) > 0
+    assert min(model.entries([spec])[0].median_ms for specs in drawn(14, 20) for spec in specs) > 0
 
 
 def test_too_few_readings_are_refused() -> None:

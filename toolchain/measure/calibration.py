@@ -17,9 +17,9 @@ from fednas.latency_tables import (
     crowded_ms,
     crowdings_for,
     network_ms,
+    solve_nonnegative,
     uncrowded_ms,
 )
-from fednas.toolchain.measure.nonnegative import solve_nonnegative
 from fednas.toolchain.measure.plan import Specs
 from fednas.toolchain.measure.ranks import kendall_tau
 

@@ -32,7 +32,7 @@ def chosen_networks(
     from fednas.latency_tables import network_features
 
     pool = _small_and_large(space, rng, known)
-    features = [network_features(specs) for specs in [*known, *pool]]
+    features = network_features([*known, *pool])
     order = _telling(features, [sum(spec.macs for spec in specs) for specs in [*known, *pool]], len(known), count)
     return [pool[index - len(known)] for index in order]
 
@@ -41,7 +41,7 @@ def chosen_blocks(blocks: Sequence[BlockSpec], count: int) -> list[BlockSpec]:
     """Up to ``count`` of these blocks, the most telling of each size first."""
     from fednas.latency_tables import block_features
 
-    order = _telling([block_features(spec) for spec in blocks], [spec.macs for spec in blocks], 0, count)
+    order = _telling(block_features(tuple(blocks)), [spec.macs for spec in blocks], 0, count)
     return [blocks[index] for index in order]
 
 
@@ -72,12 +72,12 @@ def _random_within(space: SearchSpace, rng: random.Random, low: float, high: flo
     return architecture_from_genes(space, d, e, w)
 
 
-def _telling(features: "Sequence[Array]", macs: Sequence[int], known: int, count: int) -> list[int]:
+def _telling(features: "Array", macs: Sequence[int], known: int, count: int) -> list[int]:
     """Indices of the next ``count`` candidates; the first ``known`` are measured anyway."""
     import numpy as np
 
     # Errors count relative to the latency, for which the MACs stand in before anything is measured.
-    rows = np.array(features) / np.array(macs, dtype=float)[:, None]
+    rows = features / np.array(macs, dtype=float)[:, None]
     size = np.sqrt((rows**2).mean(axis=0))
     rows /= np.where(size > 0, size, 1.0)
     covariance = np.eye(rows.shape[1]) / RIDGE

@@ -58,10 +58,9 @@ def _fit_modelled(plan: Plan, blocks: Mapping[BlockSpec, Level], networks: Seque
         {spec: level.median_ms for spec, level in blocks.items()},
         [(network.specs, network.latency_ms) for network in networks],
     )
+    modelled = iter(model.entries([spec for spec in plan.priced if spec not in blocks]))
     return Fitted(
-        entries=tuple(
-            measured_entry(spec, blocks[spec]) if spec in blocks else model.entry(spec) for spec in plan.priced
-        ),
+        entries=tuple(measured_entry(spec, blocks[spec]) if spec in blocks else next(modelled) for spec in plan.priced),
         calibration=model.calibration,
         left_out=model.network_errors,
     )

@@ -80,7 +80,7 @@ def with_layers(plan: Plan, without: Fitted, found: Sequence[NetworkLayers]) -> 
     if not better:
         return without, use
     model = _model(found, informed=True)
-    return Fitted(tuple(map(model.entry, plan.priced)), model.calibration, tuple(informed)), use
+    return Fitted(model.entries(plan.priced), model.calibration, tuple(informed)), use
 
 
 def _left_out(found: Sequence[NetworkLayers], *, informed: bool) -> list[float]:

@@ -31,23 +31,29 @@ class Smoothed:
 def smooth(medians_ms: Mapping[BlockSpec, float], networks: Sequence[MeasuredNetwork]) -> Smoothed:
     """Draw the readings to the block model as far as ``networks`` bear it out."""
     errors: dict[float, list[float]] = {share: [] for share in SHARES}
+    # What predicts networks are their own blocks; all others are drawn in the end only.
+    own_ms = {spec: medians_ms[spec] for network in networks for spec in network.specs}
     for fold in range(FOLDS):
         unseen = networks[fold::FOLDS]
         seen = [network for i, network in enumerate(networks) if i % FOLDS != fold]
-        modelled_ms = _modelled(medians_ms, seen)
+        modelled_ms = _modelled(medians_ms, seen, list(own_ms))
         for share in SHARES:
-            alone_ms = _drawn(medians_ms, modelled_ms, share)
+            alone_ms = _drawn(own_ms, modelled_ms, share)
             calibration = fit_calibration(alone_ms, seen)
             errors[share] += [log_error(network, alone_ms, calibration) for network in unseen]
     best = min(SHARES, key=lambda share: sum(map(abs, errors[share])))
-    alone_ms = _drawn(medians_ms, _modelled(medians_ms, networks), best)
+    alone_ms = _drawn(medians_ms, _modelled(medians_ms, networks, list(medians_ms)), best)
     return Smoothed(best, alone_ms, fit_calibration(alone_ms, networks), tuple(errors[best]))
 
 
-def _modelled(medians_ms: Mapping[BlockSpec, float], networks: Sequence[MeasuredNetwork]) -> dict[BlockSpec, float]:
+def _modelled(
+    medians_ms: Mapping[BlockSpec, float], networks: Sequence[MeasuredNetwork], wanted: Sequence[BlockSpec]
+) -> dict[BlockSpec, float]:
+    """What the model of all medians and these networks says of the blocks that are wanted."""
     crowding_per_ms = fit_calibration(medians_ms, networks).crowding_per_ms
     measured = [(network.specs, network.latency_ms) for network in networks]
-    return fit_block_model(medians_ms, measured, crowding_per_ms=crowding_per_ms, judged=False).all_alone_ms(medians_ms)
+    model = fit_block_model(medians_ms, measured, crowding_per_ms=crowding_per_ms, judged=False)
+    return dict(zip(wanted, model.alone_ms(wanted).tolist(), strict=True))
 
 
 def _drawn(

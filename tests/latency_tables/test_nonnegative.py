@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from fednas.toolchain.measure.nonnegative import solve_nonnegative
+from fednas.latency_tables import solve_nonnegative
 
 
 def problems(seed: int, count: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
