@@ -45,18 +45,18 @@ class TrtexecOrder(NamedTuple):
 
 
 def find_trtexec(given: Optional[str]) -> str:
-    """Its path; raises `BoardProblem` if there is none."""
+    """Its whole path, since it is run in another folder; raises `BoardProblem` if there is none."""
     if given:
         if not os.access(given, os.X_OK) or Path(given).is_dir():
             raise BoardProblem("--trtexec is '%s', which is no program" % given, "correct the path")
-        return given
+        return str(Path.cwd() / given)
     found = shutil.which("trtexec") or (TRTEXEC_PLACE if os.access(TRTEXEC_PLACE, os.X_OK) else None)
     if found is None:
         raise UnableBoard(
             "trtexec was not found in PATH or %s" % TRTEXEC_PLACE,
             "install TensorRT (on Jetson: apt install tensorrt) or give --trtexec",
         )
-    return found
+    return str(Path.cwd() / found)
 
 
 def parse_version(text: str) -> TrtVersion:

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,14 @@ def test_a_version_that_trtexec_hides_can_be_told(board: Board) -> None:
 )
 def test_versions(text: str, version: tuple[int, int]) -> None:
     assert parse_version(text) == TrtVersion(*version)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_trtexec_may_be_named_from_where_the_script_is_called(board: Board, named: bool) -> None:
+    install(board.tools, "v100300", board.logits)
+    nearby = replace(board, tools=Path("nowhere" if named else "tools"))
+    done = nearby.run(*(["--trtexec", "tools/trtexec"] if named else []))
+    assert done.returncode == 0, done.stderr
 
 
 def test_it_writes_only_beside_itself(board: Board) -> None:
