@@ -25,7 +25,7 @@ def latency_model(device: str | None, table: Path | None, precision: str, profil
     if device is not None and find_profile(device, profiles).name != identity.device:
         raise FednasError(
             f"latency table {table} was measured on {identity.device!r}, not on {device!r}",
-            hint="leave out --device, or give the table of that device",
+            hint=f"name the device {identity.device!r}, or give the table of {device!r}",
         )
     # Only who names the machine at hand claims that the table is of it.
     local = device is not None and identity.device == LOCAL

@@ -1,6 +1,8 @@
 """Which latency model answers, and which tables are refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +14,7 @@ from fednas.toolchain.embedded import embedded_space_path
 from fednas.toolchain.latency import latency_model
 from fednas.toolchain.measure import profile_space
 from fednas.toolchain.search import latency_quantity
+from fednas.toolchain.ship.speed import speed_of
 from fednas.toolchain.space import SearchSpace, load_space
 
 
@@ -46,8 +49,20 @@ def test_a_table_of_this_machine_is_used(table: LatencyTable, tmp_path: Path) ->
     assert model.identity.sha256
 
 
+def test_the_main_job_doubts_a_given_table_of_an_unfit_machine(
+    table: LatencyTable, tiny_space: SearchSpace, tmp_path: Path
+) -> None:
+    session = msgspec.structs.replace(table.session, remarks=("its speed varies by a factor of 9.0 (limit 2)",))
+    path = saved(table, tmp_path, session=session)
+    job: Any = SimpleNamespace(table=path, profile_seconds=6.0, judged_precision="fp32", profiles=None)
+    speed = speed_of(job, tiny_space, find_profile(LOCAL), tmp_path, lambda *_: None)
+    assert speed.doubts == (
+        "Latency table: the machine was not quite fit to measure: its speed varies by a factor of 9.0 (limit 2).",
+    )
+
+
 def test_a_table_of_another_device_is_refused(table: LatencyTable, tmp_path: Path) -> None:
-    with pytest.raises(FednasError, match="was measured on 'cpu', not on 'jetson'; leave out --device"):
+    with pytest.raises(FednasError, match="was measured on 'cpu', not on 'jetson'; name the device 'cpu', or give"):
         latency_model("jetson", saved(table, tmp_path), "fp32")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fednas.common import Progress
-from fednas.latency_tables import LatencyModel, load_latency_model, save_table
+from fednas.latency_tables import LatencyModel, MeasuredLatencyModel, load_latency_model, save_table
 from fednas.profiles import DeviceProfile
 from fednas.toolchain.latency import latency_model
 from fednas.toolchain.measure import is_this_machine, profile_space
@@ -32,7 +32,8 @@ def speed_of(job: "ShipJob", space: SearchSpace, profile: DeviceProfile, folder:
     """The best model that can be had for this device; a table measured here is written into ``folder``."""
     here = is_this_machine(profile)
     if job.table is not None or not here or job.profile_seconds == 0:
-        return _with_doubts(job, _given_or_estimated(job, profile), ())
+        model = _given_or_estimated(job, profile)
+        return _with_doubts(job, model, _unfit(model))
     if (blocks := len(distinct_blocks(space))) > MOST_BLOCKS:
         why = f"the search space has {blocks} distinct blocks, too many to measure during an export"
         advice = f"`fednas-export profile --device {profile.name}` measures them, --table uses the result"
@@ -47,8 +48,8 @@ def speed_of(job: "ShipJob", space: SearchSpace, profile: DeviceProfile, folder:
     )
     path = folder / TABLE_FILE
     save_table(table, path)
-    remarks = tuple(f"Latency table: the machine was not quite fit to measure: {r}." for r in table.session.remarks)
-    return _with_doubts(job, load_latency_model(path), remarks)
+    measured = load_latency_model(path)
+    return _with_doubts(job, measured, _unfit(measured))
 
 
 def _with_doubts(job: "ShipJob", model: LatencyModel, doubts: tuple[str, ...]) -> Speed:
@@ -56,6 +57,11 @@ def _with_doubts(job: "ShipJob", model: LatencyModel, doubts: tuple[str, ...]) -
     if asked != predicted:
         doubts += (f"Predicted latency: it is that of {predicted}; nothing here predicts {asked}.",)
     return Speed(model, doubts)
+
+
+def _unfit(model: LatencyModel) -> tuple[str, ...]:
+    remarks = model.table.session.remarks if isinstance(model, MeasuredLatencyModel) else ()
+    return tuple(f"Latency table: the machine was not quite fit to measure: {remark}." for remark in remarks)
 
 
 def _given_or_estimated(job: "ShipJob", profile: DeviceProfile) -> LatencyModel:
