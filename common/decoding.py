@@ -21,17 +21,20 @@ _MALFORMED = re.compile(r"JSON is malformed: .*\(byte (\d+)\)")
 _NO_NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
-def decode_json(data: bytes | str, kind: type[T], what: str) -> T:
+def decode_json(data: bytes | str, kind: type[T], what: str, *, hint: str = "") -> T:
     """``data`` as a ``kind`` (a `msgspec.Struct` with ``forbid_unknown_fields``, or a dataclass).
+
+    ``hint``: what to do about a file that nobody should mend by hand, because a program of ours wrote it.
 
     Raises `FednasError` for bad JSON, unknown keys (with the nearest known ones), wrong types and values.
     """
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as err:
-        raise _no_number(err, data, what) or _decoding_error(err, kind, what) from err
+        found = _no_number(err, data, what) or _decoding_error(err, kind, what)
+        raise FednasError(found.message, hint=hint or found.hint) from err
     except ContractError as err:  # what a file says is its author's doing, whatever type it would become
-        raise FednasError(f"{what}: {err}", hint="mend the file and try again") from err
+        raise FednasError(f"{what}: {err}", hint=hint or "mend the file and try again") from err
 
 
 def decode_toml(data: bytes | str, kind: type[T], what: str) -> T:
@@ -54,9 +57,9 @@ def convert(value: object, kind: type[T], what: str) -> T:
         raise _decoding_error(err, kind, what) from err
 
 
-def load_json(path: Path, kind: type[T], what: str) -> T:
+def load_json(path: Path, kind: type[T], what: str, *, hint: str = "") -> T:
     """`decode_json` of a file."""
-    return decode_json(read_bytes(path, what), kind, f"{what} {path}")
+    return decode_json(read_bytes(path, what), kind, f"{what} {path}", hint=hint)
 
 
 def load_toml(path: Path, kind: type[T], what: str) -> T:

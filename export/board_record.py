@@ -72,7 +72,10 @@ def board_record(
         )
     for engine in result.engines:
         if engine.model not in models or models[engine.model].sha256 != engine.model_sha256:
-            raise FednasError(f"the board result speaks of {engine.model}, which is not the model in this folder")
+            raise FednasError(
+                f"the board result speaks of {engine.model}, which is not the model in this folder",
+                hint="import it into the folder that was carried to that board",
+            )
     return BoardRecord(
         created=result.created,
         way=result.way,
@@ -88,7 +91,10 @@ def board_record(
 def _engine(engine: ResultEngine, result: BoardResult, model: KitModelFacts, vectors: Vectors) -> EngineRecord:
     tolerance = model.tolerance
     if engine.precision != tolerance.precision:
-        raise FednasError(f"the board result calls {engine.model} {engine.precision}, it is {tolerance.precision}")
+        raise FednasError(
+            f"the board result calls {engine.model} {engine.precision}, it is {tolerance.precision}",
+            hint="run the kit again; nobody should edit the result",
+        )
     runtime = f"tensorrt {result.tensorrt} ({result.way}) on {_plain(result.machine.board or result.machine.system)}"
     layers = [EngineLayer(_plain(layer.name), layer.kind, layer.precision) for layer in engine.layers]
     logits = _logits(engine, vectors)

@@ -110,6 +110,9 @@ class BoardResult(Record, frozen=True, kw_only=True):
     engines: Annotated[tuple[ResultEngine, ...], Meta(min_length=1, max_length=16)]
 
 
+_AGAIN = "run board_check.py again, and take its board_result.json home unchanged"
+
+
 class _Schema(msgspec.Struct):
     schema: int
 
@@ -118,18 +121,19 @@ def read_board_result(path: Path) -> BoardResult:
     """The result in ``path``; raises `FednasError` for anything that the script does not write."""
     if path.is_file() and path.stat().st_size > MAX_RESULT_BYTES:
         raise FednasError(
-            f"board result {path} is larger than {MAX_RESULT_BYTES} bytes; the script writes no such file"
+            f"board result {path} is larger than {MAX_RESULT_BYTES} bytes; the script writes no such file",
+            hint=_AGAIN,
         )
     content = read_bytes(path, "board result")
     what = f"board result {path}"
-    found = decode_json(content, _Schema, what).schema
+    found = decode_json(content, _Schema, what, hint=_AGAIN).schema
     if found != RESULT_SCHEMA:
-        raise FednasError(f"{what} has schema {found}, this version reads {RESULT_SCHEMA}", hint="run the kit again")
-    result = decode_json(content, BoardResult, what)
+        raise FednasError(f"{what} has schema {found}, this version reads {RESULT_SCHEMA}", hint=_AGAIN)
+    result = decode_json(content, BoardResult, what, hint=_AGAIN)
     for engine in result.engines:
         _require_whole(engine, what)
     if len({engine.model for engine in result.engines}) != len(result.engines):
-        raise FednasError(f"{what} names a model twice")
+        raise FednasError(f"{what} names a model twice", hint=_AGAIN)
     return result
 
 
@@ -140,7 +144,7 @@ def _require_whole(engine: ResultEngine, what: str) -> None:
     if not engine.logits or not engine.samples_ms or not all(map(math.isfinite, numbers)):
         raise FednasError(
             f"{what}: engine of {engine.model} has no logits or no samples, or numbers that are not finite",
-            hint="run the kit again",
+            hint=_AGAIN,
         )
     if len(engine.samples_ms) < FEWEST_SAMPLES:
         raise FednasError(

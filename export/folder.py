@@ -14,6 +14,8 @@ import msgspec
 from fednas.common import ContractError, FednasError, decode_json, file_errors, make_folder, read_bytes, sha256_of
 from fednas.export.manifest import MANIFEST_FILE, SCHEMA, Manifest, ShippedFile
 
+COPY_AGAIN = "copy the folder again as it was shipped, or export it again"
+"""About files that nobody should mend by hand."""
 MAX_MANIFEST_BYTES = 16 * 2**20
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _BOARD_OUTPUT = re.compile(
@@ -46,12 +48,12 @@ def read_manifest(folder: Path) -> Manifest:
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise FednasError(f"{what} is larger than {MAX_MANIFEST_BYTES} bytes; it is not one of ours")
     content = read_bytes(path, "manifest")
-    found = decode_json(content, _SchemaOnly, what).schema
+    found = decode_json(content, _SchemaOnly, what, hint=COPY_AGAIN).schema
     if found != SCHEMA:
         raise FednasError(
             f"{what} has schema {found}, this version reads {SCHEMA}", hint="use the version that wrote it"
         )
-    manifest = decode_json(content, Manifest, what)
+    manifest = decode_json(content, Manifest, what, hint=COPY_AGAIN)
     _check_names(manifest, what)
     return manifest
 
@@ -67,11 +69,11 @@ def _check_names(manifest: Manifest, what: str) -> None:
         if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST_FILE:
             raise FednasError(f"{what} names the file {name!r}; only plain names inside the folder are allowed")
         if name not in listed:
-            raise FednasError(f"{what} names {name!r}, but does not list it among its files")
+            raise FednasError(f"{what} names {name!r}, but does not list it among its files", hint=COPY_AGAIN)
     if len(set(listed)) != len(listed):
-        raise FednasError(f"{what} lists a file twice")
+        raise FednasError(f"{what} lists a file twice", hint=COPY_AGAIN)
     if not manifest.models:
-        raise FednasError(f"{what} names no model", hint="copy the folder again, or export it again")
+        raise FednasError(f"{what} names no model", hint=COPY_AGAIN)
 
 
 def _converted(manifest: Manifest) -> list[str]:

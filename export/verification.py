@@ -13,7 +13,7 @@ from fednas.export.census import census_of
 from fednas.export.computed_layers import counts_text
 from fednas.export.converted_model import ConvertedModel, run_again, why_not_run
 from fednas.export.evidence import ArtefactEvidence, for_few, tolerance_for, verify_artefact
-from fednas.export.folder import foreign_files, read_manifest, shipped_path
+from fednas.export.folder import COPY_AGAIN, foreign_files, read_manifest, shipped_path
 from fednas.export.manifest import MANIFEST_FILE, Manifest, Model, Status, status_of
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
 from fednas.export.outcome import Outcome
@@ -130,7 +130,7 @@ def _documents_check(folder: Path, manifest: Manifest) -> Check:
     names = {file.name for file in manifest.files}
     wrong = []
     if REPORT_JSON_FILE in names:
-        report = load_json(folder / REPORT_JSON_FILE, Report, "report")
+        report = load_json(folder / REPORT_JSON_FILE, Report, "report", hint=COPY_AGAIN)
         said = (report.status, report.shipment, report.models, report.board)
         if said != (manifest.status, manifest.shipment, manifest.models, manifest.board):
             wrong.append(f"{REPORT_JSON_FILE} says something else than {MANIFEST_FILE}")
@@ -165,7 +165,9 @@ def _board_check(folder: Path, manifest: Manifest) -> Check:
 
 
 def _read_preprocessing(folder: Path) -> ModelInput:
-    return decode_json(read_bytes(folder / PREPROCESSING_FILE, "preprocessing"), ModelInput, PREPROCESSING_FILE)
+    return decode_json(
+        read_bytes(folder / PREPROCESSING_FILE, "preprocessing"), ModelInput, PREPROCESSING_FILE, hint=COPY_AGAIN
+    )
 
 
 def _files_check(folder: Path, manifest: Manifest) -> Check:

@@ -273,6 +273,8 @@ def test_what_is_refused_leaves_the_folder_alone(folder: Path, edit: Edit, compl
     done = imported(folder, result)
     assert done.exit_code == 1, done.stdout
     assert complaint in done.stderr
+    assert "mend the file" not in done.stderr, "nobody should edit a result"
+    assert "correct the key" not in done.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
