@@ -1,16 +1,19 @@
 """What speaks against the entries of a table."""
 
-import itertools
 import math
-import operator
-import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from fednas.latency_tables.blocks import BlockSpec
 from fednas.latency_tables.finding import Finding, Level
 from fednas.latency_tables.measured import LEAST_SHARE, contribution_ms
 from fednas.latency_tables.table import LatencyTable, TableEntry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[Any]]
 
 FASTER = 0.05
 """A block with more work in one dimension may be this much faster before it counts (alignment helps some widths)."""
@@ -26,32 +29,41 @@ NO_SIGNAL = 1.02
 WIDE_SPREAD = 0.05
 WIDE_READINGS = 3.0
 """Ratio of the 90th to the 10th percentile of readings from which the median of two modes may be anywhere."""
-SHAPE = ("kind", "in_channels", "mid_channels", "out_channels", "in_hw", "stride", "shortcut")
 MEDIAN_ERROR = 1.2533 * 1.4826
 """Standard error of a median, times the root of the samples, over their median absolute deviation."""
 
 
 def _monotonic(table: LatencyTable) -> Iterator[Finding]:
-    steps = list(_steps(table.entries))
-    wrong = [step for step in steps if _faster_by(step, FASTER)]
-    slightly = sum(_faster_by(step, SLIGHTLY_FASTER) for step in steps)
-    if slightly > MANY_SLIGHTLY_FASTER * len(steps):
-        message = f"more work is more than {SLIGHTLY_FASTER:.0%} faster in {slightly} of {len(steps)} steps"
+    import numpy as np
+
+    small, large = _steps(table.entries)
+    spread = np.array([entry.spread for entry in table.entries])
+    # Beyond a spread of 1 nothing is surely faster.
+    ratio, noise = _ratios(table, small, large), 2 * np.hypot(*spread.clip(max=1.0)[[small, large]])
+    # Faster by more than that share, and by more than the two medians are unsure of.
+    wrong, slightly = (ratio < 1 - np.maximum(share, noise) for share in (FASTER, SLIGHTLY_FASTER))
+    if slightly.sum() > MANY_SLIGHTLY_FASTER * len(ratio):
+        message = f"more work is more than {SLIGHTLY_FASTER:.0%} faster in {slightly.sum()} of {len(ratio)} steps"
         yield Finding("error", "monotonic", f"{message}: the readings follow something else than the work")
-    elif wrong:
-        small, large = min(wrong, key=lambda step: step[1].median_ms / step[0].median_ms)
-        worst = f"worst: {large.spec.key} takes {large.median_ms / small.median_ms:.2f} of {small.spec.key}"
-        level: Level = "error" if len(wrong) > MANY_FASTER * len(steps) else "warning"
-        message = f"more work is more than {FASTER:.0%} faster in {len(wrong)} of {len(steps)} steps; {worst}"
+    elif wrong.any():
+        place = np.argmin(np.where(wrong, ratio, np.inf))
+        one, other = table.entries[small[place]], table.entries[large[place]]
+        worst = f"worst: {other.spec.key} takes {ratio[place]:.2f} of {one.spec.key}"
+        level: Level = "error" if wrong.sum() > MANY_FASTER * len(ratio) else "warning"
+        message = f"more work is more than {FASTER:.0%} faster in {wrong.sum()} of {len(ratio)} steps; {worst}"
         yield Finding(level, "monotonic", message)
 
 
 def launch_dominated(table: LatencyTable) -> Iterator[Finding]:
     """Whether larger blocks take no longer: the entries are of launches rather than of work."""
-    big = [(small, large) for small, large in _steps(table.entries) if large.spec.macs >= BIG_STEP * small.spec.macs]
-    if len(big) < 5:
+    import numpy as np
+
+    small, large = _steps(table.entries)
+    macs = np.array([entry.spec.macs for entry in table.entries], dtype=float)
+    big = macs[large] >= BIG_STEP * macs[small]
+    if big.sum() < 5:
         return
-    ratio = statistics.median(large.median_ms / small.median_ms for small, large in big)
+    ratio = np.median(_ratios(table, small[big], large[big]))
     if ratio < NO_SIGNAL:
         message = f"blocks with at least {BIG_STEP:g} times the MACs take {ratio:.3f} times as long: launches dominate"
         yield Finding("error", "launch-bound", message)
@@ -148,13 +160,6 @@ def _range(entry: TableEntry) -> float:
     return 1.0 if entry.p10_ms is None or entry.p90_ms is None else entry.p90_ms / entry.p10_ms
 
 
-def _faster_by(step: tuple[TableEntry, TableEntry], share: float) -> bool:
-    """Whether the larger block is faster by more than that, and by more than the two medians are unsure of."""
-    small, large = step
-    noise = 2 * math.hypot(small.spread, large.spread)
-    return large.median_ms < small.median_ms * (1 - max(share, noise))
-
-
 def _flat(entry: TableEntry) -> bool:
     """Whether its readings are all the same; the spread may be that of blocks like it from load to load."""
     return entry.p10_ms == entry.p90_ms and (entry.spread == 0 or entry.p10_ms is not None)
@@ -172,12 +177,29 @@ def _impossible(entry: TableEntry) -> bool:
     return deviation_ms > 1.01 * reach_ms
 
 
-def _steps(entries: Sequence[TableEntry]) -> Iterator[tuple[TableEntry, TableEntry]]:
-    """Neighbours in one dimension (input, middle or output channels), all else equal, the smaller first."""
-    for name in ("in_channels", "mid_channels", "out_channels"):
-        all_but = operator.attrgetter(*(field for field in SHAPE if field != name))
-        families: dict[tuple[object, ...], list[TableEntry]] = defaultdict(list)
-        for entry in entries:
-            families[all_but(entry)].append(entry)
-        for family in families.values():
-            yield from itertools.pairwise(sorted(family, key=operator.attrgetter(name)))
+def _steps(entries: Sequence[TableEntry]) -> tuple["Array", "Array"]:
+    """Neighbours in one dimension (input, middle or output channels), all else equal: places of the smaller, larger."""
+    import numpy as np
+
+    known: dict[tuple[str, str], int] = {}
+    sizes = [(e.in_channels, e.mid_channels, e.out_channels, e.in_hw, e.stride) for e in entries]
+    kinds = [known.setdefault((e.kind, e.shortcut), len(known)) for e in entries]
+    shapes = np.column_stack([np.array(sizes, dtype=float), kinds])
+    small, large = [], []
+    for column in range(3):
+        others = np.delete(shapes, column, axis=1)
+        order = np.lexsort((shapes[:, column], *others.T))
+        neighbours = (others[order[1:]] == others[order[:-1]]).all(axis=1)
+        small.append(order[:-1][neighbours])
+        large.append(order[1:][neighbours])
+    return np.concatenate(small), np.concatenate(large)
+
+
+def _ratios(table: LatencyTable, small: "Array", large: "Array") -> "Array":
+    """Latencies of the larger over those of the smaller blocks."""
+    import numpy as np
+
+    median_ms = np.array([entry.median_ms for entry in table.entries])
+    with np.errstate(over="ignore"):  # a table may hold any numbers
+        ratios: Array = median_ms[large] / median_ms[small]
+    return ratios

@@ -173,7 +173,7 @@ def profile(
 
 def tell_table(table: "LatencyTable", path: Path) -> None:
     """Print what was written as ``path`` and how far it can be trusted."""
-    emit(table_document(table, path), table_text(table, path))
+    emit(*told(table, path))
 
 
 def _without_tails(table: "LatencyTable") -> str:
@@ -183,11 +183,12 @@ def _without_tails(table: "LatencyTable") -> str:
     return f"{blocks} blocks and {networks} networks" if blocks or networks else ""
 
 
-def table_document(table: "LatencyTable", path: Path) -> dict[str, object]:
-    """As JSON: the file, what was measured and what lint says."""
+def told(table: "LatencyTable", path: Path) -> tuple[dict[str, object], str]:
+    """The file, what was measured and what lint says: as JSON, and as text."""
     from fednas.latency_tables import lint
 
-    return {
+    findings = lint(table)
+    document = {
         "table": str(path),
         "sha256": sha256_of(path),
         "entries": len(table.entries),
@@ -195,17 +196,10 @@ def table_document(table: "LatencyTable", path: Path) -> dict[str, object]:
         "layers": table.layers,
         "report": table.report,
         "interval": table.interval,
-        "findings": lint(table),
+        "findings": findings,
     }
-
-
-def table_text(table: "LatencyTable", path: Path) -> str:
-    """As text."""
-    from fednas.latency_tables import lint
-
-    findings = lint(table)
     checked = f"\n\n{findings_text(findings)}" if findings else ""
-    return f"{summary_text(table)}\n{'table':<14} {path}, {len(table.entries)} blocks{checked}"
+    return document, f"{summary_text(table)}\n{'table':<14} {path}, {len(table.entries)} blocks{checked}"
 
 
 def _kit_folder(places: Sequence[str]) -> str:

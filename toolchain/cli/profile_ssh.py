@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fednas.common import ExitCode, FednasError, file_errors, make_folder
 from fednas.profiles import find_profile
 from fednas.toolchain.cli.output import emit, note, progress_bar, warn
-from fednas.toolchain.cli.profile import table_document, table_text
+from fednas.toolchain.cli.profile import told
 from fednas.toolchain.cli.profile_kit import KitOptions, job_of
 
 if TYPE_CHECKING:
@@ -150,9 +150,10 @@ def _tell(boards: Sequence[_Finished]) -> None:
     if len(boards) == 1:
         if errors:
             raise errors[0][1]
-        emit(_document(boards[0]), _text(boards[0]))
+        emit(*_told(boards[0]))
         return
-    emit({"boards": [_document(board) for board in boards]}, "\n\n".join(_text(board) for board in boards))
+    documents, texts = zip(*map(_told, boards), strict=True)
+    emit({"boards": documents}, "\n\n".join(texts))
     if errors:
         codes = {error.exit_code for _, error in errors}
         raise FednasError(
@@ -162,14 +163,11 @@ def _tell(boards: Sequence[_Finished]) -> None:
         )
 
 
-def _document(board: _Finished) -> dict[str, object]:
+def _told(board: _Finished) -> tuple[dict[str, object], str]:
+    """What came of it, as JSON and as text."""
+    address = str(board.address)
     if isinstance(board.table, FednasError):
         error = {"message": board.table.message, "hint": board.table.hint, "exit_code": int(board.table.exit_code)}
-        return {"over": str(board.address), "error": error}
-    return {"over": str(board.address)} | table_document(board.table, board.path)
-
-
-def _text(board: _Finished) -> str:
-    if isinstance(board.table, FednasError):
-        return f"{'board':<14} {board.address}\n{'failed':<14} {board.table}"
-    return f"{'board':<14} {board.address}\n{table_text(board.table, board.path)}"
+        return {"over": address, "error": error}, f"{'board':<14} {address}\n{'failed':<14} {board.table}"
+    document, text = told(board.table, board.path)
+    return {"over": address} | document, f"{'board':<14} {address}\n{text}"
