@@ -85,6 +85,8 @@ def _document(
                 "folder": str(report.folder),
                 "device": report.device,
                 "passed": report.passed,
+                "status": report.status,
+                "verdicts": dict(report.outcome.verdicts),
                 "checks": as_json(report.checks),
                 "notes": report.notes,
                 "without_engine": report.without_engine,

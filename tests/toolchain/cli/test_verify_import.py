@@ -124,6 +124,8 @@ def test_the_json_names_engines_and_budgets(folder: Path) -> None:
     assert document["passed"] is True
     assert [engine["precision"] for engine in document["board"]["engines"]] == ["fp32", "int8"]
     assert document["budgets"][0]["verdict"] == "met"
+    (checked,) = document["folders"]
+    assert (checked["status"], checked["verdicts"]) == ("verified", {"latency budget": "met", "macs budget": "met"})
 
 
 @pytest.mark.parametrize(
