@@ -1,5 +1,6 @@
 """What every room stands on: errors and exit codes, quantities with units, safe files, strict decoding."""
 
+from fednas.common.collector import collector_paused
 from fednas.common.decoding import convert, decode_json, decode_toml, encode_json, load_json, load_toml
 from fednas.common.errors import ContractError, ExitCode, FednasError
 from fednas.common.extras import import_extra
@@ -25,6 +26,7 @@ __all__ = [
     "PlainText",
     "Progress",
     "UtcTime",
+    "collector_paused",
     "column_latency",
     "convert",
     "decode_json",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fednas.common import FednasError, make_folder
+from fednas.common import FednasError, collector_paused, make_folder
 from fednas.toolchain.cli.output import note
 from fednas.toolchain.cli.profile import tell_table
 
@@ -33,6 +33,7 @@ def import_results(
     from fednas.toolchain.measure.profiling import table_of
     from fednas.toolchain.measure.unfit import Remedy, UnfitMachine
 
+    context.with_resource(collector_paused())
     collected = read_results(results, kit=read_kit(kit) if kit is not None else None)
     job = collected.job
     path = out or Path(f"{job.device}-{job.precision}.latency.json")

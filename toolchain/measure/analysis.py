@@ -96,7 +96,7 @@ class Analysis:
             space=None if job.space is None else job.space.as_record(),
             entries=fitted.entries,
         )
-        return _with_signal_checked(self._with_its_error(bare, fitted))
+        return self._with_its_error(bare, fitted)
 
     def _fitted(self) -> tuple[Fitted, LayerUse | None]:
         """What the plan makes of the levels, and of layers where there are some of every calibration network."""
@@ -120,8 +120,11 @@ class Analysis:
         held_out = [network for network in networks if network.role == "held-out"]
         measured, predicted = [n.median_ms for n in held_out], [n.predicted_ms for n in held_out]
         errors = [math.log(p / m) for p, m in zip(predicted, measured, strict=True)]
+        # Entries may be of launches rather than of work.
+        remarks = (*bare.session.remarks, *launch_bound(bare))
         return msgspec.structs.replace(
             bare,
+            session=msgspec.structs.replace(bare.session, remarks=remarks),
             interval=interval_of(fitted.left_out, errors, self._corrected.wander()),
             report=report_of(measured, predicted, fitted.left_out, self.repeatability),
             networks=networks,
@@ -197,14 +200,6 @@ def _seconds(readings: Sequence[Reading]) -> float:
     for reading in readings:
         last[reading.group] = max(last.get(reading.group, 0.0), reading.elapsed_s)
     return sum(last.values())
-
-
-def _with_signal_checked(table: LatencyTable) -> LatencyTable:
-    """The table, with a remark in its session where its entries are of launches rather than of work."""
-    import msgspec
-
-    session = msgspec.structs.replace(table.session, remarks=(*table.session.remarks, *launch_bound(table)))
-    return msgspec.structs.replace(table, session=session)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -8,6 +8,8 @@ import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from fednas.common import ContractError, FednasError, decode_versioned, file_errors, format_bytes
 from fednas.toolchain.measure.kit.document import MEASURE_ANEW, digest_of
 
@@ -73,6 +75,6 @@ def _is_whole(content: bytes, digest: str) -> bool:
 
 def _plain(content: bytes, what: str) -> Any:
     try:
-        return json.loads(content)
-    except ValueError as err:  # such as a number of five thousand digits, which msgspec rounds
+        return msgspec.json.decode(content)
+    except ValueError as err:  # such as a number of five thousand digits, which only a known type of float rounds
         raise FednasError(f"{what}: {err}", hint=_NOT_OURS) from err
