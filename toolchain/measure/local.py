@@ -15,7 +15,7 @@ from fednas.toolchain.measure.gpu import read_gpu_state
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.journal import Journal
 from fednas.toolchain.measure.layers import read_layers
-from fednas.toolchain.measure.rounds import ReportProgress, measure, most_weights
+from fednas.toolchain.measure.rounds import ReportProgress, groups_of, measure, most_weights, passes_of
 from fednas.toolchain.measure.runtimes import TimingRuntime, find_runtime
 from fednas.toolchain.measure.sittings import (
     all_conditions,
@@ -37,6 +37,7 @@ def collect_here(
     """
     runtime = find_runtime(job.runtime)
     with Journal(partial, job=job.digest(most_weights()), resume=resume) as journal:
+        _require_readings_of(job, journal)
         with _sitting(runtime, journal) as watch, TemporaryDirectory(prefix="fednas-kernels-") as cache:
             measure(job, journal, progress, watch=watch, cache=Path(cache))
             watch.layers_failed = read_layers(job, journal, progress, cache=Path(cache))
@@ -59,6 +60,17 @@ def collect_here(
         layers=journal.layers,
         layers_failed=watch.layers_failed,
     )
+
+
+def _require_readings_of(job: MeasuringJob, journal: Journal) -> None:
+    """Refuse readings of what is not in their group: that group would wait for more of them for ever."""
+    groups = [set(group) for group in groups_of(job.plan.candidates, passes_of(job), job.seed, most_weights())]
+    for reading in journal.readings:
+        if reading.group >= len(groups) or reading.candidate not in groups[reading.group]:
+            strange = f"candidate {reading.candidate} is not in group {reading.group}"
+            raise FednasError(
+                f"partial results {journal.path} are damaged: {strange}", hint="start again without --resume"
+            )
 
 
 @contextmanager

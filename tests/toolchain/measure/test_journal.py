@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from fednas.common import FednasError
+from fednas.toolchain.measure.job import MeasuringJob
 from fednas.toolchain.measure.journal import Journal, Reading
+from fednas.toolchain.measure.local import collect_here
+from fednas.toolchain.measure.plan import plan_for
+from fednas.toolchain.measure.rounds import most_weights
+from fednas.toolchain.space import SearchSpace
 
 FIRST, SECOND = Reading(0, 3, 0.25, 1.5, False), Reading(0, 4, 1.25e-5, 1.75, True)
 
@@ -108,6 +113,21 @@ def test_damage_is_said(path: Path, line: bytes) -> None:
     path.write_bytes(path.read_bytes() + line)
     with pytest.raises(FednasError, match="are damaged"):
         resumed(path)
+
+
+@pytest.mark.parametrize(("group", "candidate"), [(0, 9999), (99, 0)])
+def test_readings_of_what_was_never_in_their_group_are_damage(
+    group: int, candidate: int, tiny_space: SearchSpace, tmp_path: Path
+) -> None:
+    """Their group would wait for more readings of it for ever."""
+    path, plan = tmp_path / "table.json.partial", plan_for("network", tiny_space)
+    job = MeasuringJob(
+        device="cpu", plan=plan, runtime="onnxruntime", precision="fp32", threads=1, batch=1, seconds=0.1, seed=0
+    )
+    with Journal(path, job=job.digest(most_weights()), resume=False) as journal:
+        journal.add(Reading(group, candidate, 0.25, 1.5, False))
+    with pytest.raises(FednasError, match=f"are damaged: candidate {candidate} is not in group {group}; start again"):
+        collect_here(job, partial=path, resume=True)
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
