@@ -85,6 +85,14 @@ def test_no_coefficient_goes_against_its_sign(plan: Plan, medians_ms: dict) -> N
     assert fitted.scale > 0
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_hardly_any_network_is_enough(count: int, plan: Plan, medians_ms: dict) -> None:
+    networks = measured(plan.calibration[:count], medians_ms)
+    fitted = fit_calibration(medians_ms, networks)
+    for network in networks:
+        assert predicted_ms(network.specs, medians_ms, fitted) == pytest.approx(network.latency_ms, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("errors", "coverage", "expected"),
     [

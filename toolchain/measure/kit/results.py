@@ -1,6 +1,5 @@
 """What a kit brings home, read as what anybody may have edited."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +13,6 @@ from fednas.latency_tables import Energy, GpuState, Machine
 from fednas.toolchain.measure.conditions import Conditions
 from fednas.toolchain.measure.counters import Usage
 from fednas.toolchain.measure.job import Collected, MeasuringJob
-from fednas.toolchain.measure.journal import Reading
 from fednas.toolchain.measure.kit.board.on_tensorrt import PRECISION_UNSAID, UNNAMED_GPU
 from fednas.toolchain.measure.kit.board.same import state_differences
 from fednas.toolchain.measure.kit.decoding import decode_hostile, read_limited
@@ -87,16 +85,14 @@ def _check_readings(results: Results, what: str) -> None:
     """Every candidate often enough, in one group of each pass, with the reference; every number possible."""
     candidates = len(results.job.candidates)
     passes = results.job.plan.passes if results.runtime == "onnxruntime" else 1
-    counts: dict[tuple[int, int], int] = {}
     last: dict[int, float] = {}
-    for number, reading in enumerate(results.readings, start=1):
-        if not 0 <= reading.candidate < candidates or not 0 <= reading.group < candidates * passes:
+    for number, (group, candidate, latency_ms, elapsed_s, _) in enumerate(results.readings, start=1):
+        if not (0 <= candidate < candidates and 0 <= group < candidates * passes):
             _refuse(what, f"name a candidate or group that the job has not got (reading {number})")
-        if not _possible(reading, last.get(reading.group, 0.0)):
-            _refuse(what, f"hold an impossible time: {reading.latency_ms} ms (reading {number})")
-        last[reading.group] = reading.elapsed_s
-        place = (reading.group, reading.candidate)
-        counts[place] = counts.get(place, 0) + 1
+        if not _possible(latency_ms, elapsed_s, last.get(group, 0.0)):
+            _refuse(what, f"hold an impossible time: {latency_ms} ms (reading {number})")
+        last[group] = elapsed_s
+    counts = Counter((reading.group, reading.candidate) for reading in results.readings)
     _check_counts(counts, candidates, passes, what)
     times = Counter(reading.candidate for reading in results.readings)
     if (fewest := min(times.values())) < results.least_rounds:
@@ -109,12 +105,10 @@ def _check_readings(results: Results, what: str) -> None:
         _refuse(what, f"hold {len(results.samples)} sets of samples for {len(results.readings)} readings")
 
 
-def _possible(reading: Reading, before_s: float) -> bool:
-    if not (math.isfinite(reading.latency_ms) and math.isfinite(reading.elapsed_s)):
-        return False
+def _possible(latency_ms: float, elapsed_s: float, before_s: float) -> bool:
+    """Whether a reading may end then, the one before having ended at ``before_s``; no infinity and no NaN may."""
     # A second of grace: a GPU has a clock of its own.
-    in_time = SHORTEST_MS <= reading.latency_ms <= 1e3 * (reading.elapsed_s + 1.0)
-    return in_time and before_s <= reading.elapsed_s <= LARGEST
+    return before_s <= elapsed_s <= LARGEST and SHORTEST_MS <= latency_ms <= 1e3 * (elapsed_s + 1.0)
 
 
 def _check_counts(counts: dict[tuple[int, int], int], candidates: int, passes: int, what: str) -> None:
