@@ -12,6 +12,10 @@ ACCURACY_LIMIT = "accuracy limit"
 _WORST_FIRST: tuple[Verdict, ...] = ("missed", "cannot tell", "met")
 
 
+NAMES = {"macs": "MACs"}
+"""Of quantities that are not called as they are written in files."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """A status together with the verdicts on all that was asked for."""
@@ -23,7 +27,9 @@ class Outcome:
     @classmethod
     def of(cls, status: Status, shipment: Shipment, models: Sequence[Model]) -> Self:
         """Of a folder: its budgets, and the limit on lost accuracy if there was one."""
-        budgets = [(f"{budget.quantity} budget", budget.verdict) for budget in shipment.budgets]
+        budgets = [
+            (f"{NAMES.get(budget.quantity, budget.quantity)} budget", budget.verdict) for budget in shipment.budgets
+        ]
         drops = [evidence.drop for model in models for evidence in model.all_evidence]
         found = {drop.verdict for drop in drops if drop is not None}
         accuracy = [(ACCURACY_LIMIT, verdict) for verdict in _WORST_FIRST if verdict in found]

@@ -85,8 +85,10 @@ def _which(candidates: Sequence[Candidate]) -> str:
     all_met = any(each.verdict == "met" for each in read)
     those = "of them" if len(read) == len(first) else "of those that could be read"
     found = f"All {those} measured within it" if all_met else f"None {those} surely measured within it"
+    more = len(candidates) - len(first)
+    added = f"{more} {'fitter' if all_met else 'faster'} {'one was' if more == 1 else 'ones were'} added"
     return (
-        f"{nearest} {found}; so {len(candidates) - len(first)} {'fitter' if all_met else 'faster'} ones were added, "
+        f"{nearest} {found}; so {added}, "
         "nearest to the budget once predictions are corrected by what the first measured."
     )
 

@@ -60,11 +60,11 @@ def test_predictions_that_are_apart_need_no_readings() -> None:
 @pytest.mark.parametrize(
     ("first", "sentence"),
     [
-        ([(0.8, 0.9), (0.7, 0.8)], "All of them measured within it; so 1 fitter ones were added"),
-        ([(1.1, 1.2), (0.9, 1.1)], "None of them surely measured within it; so 1 faster ones were added"),
+        ([(0.8, 0.9), (0.7, 0.8)], "All of them measured within it; so 1 fitter one was added"),
+        ([(1.1, 1.2), (0.9, 1.1)], "None of them surely measured within it; so 1 faster one was added"),
         # What was not measured has the verdict of its prediction, which says nothing here.
-        ([(1.1, 1.2), None], "None of those that could be read surely measured within it; so 1 faster ones"),
-        ([(0.8, 0.9), None], "All of those that could be read measured within it; so 1 fitter ones"),
+        ([(1.1, 1.2), None], "None of those that could be read surely measured within it; so 1 faster one"),
+        ([(0.8, 0.9), None], "All of those that could be read measured within it; so 1 fitter one"),
     ],
 )
 def test_why_there_was_a_second_round(first: list[tuple[float, float] | None], sentence: str) -> None:

@@ -19,6 +19,8 @@ MOST_RATIO = 2.0
 """Of their standard deviation 1 is expected; beyond this factor, either way, they are others."""
 MOST_FLAT = 0.01
 """A channel that has one value in all images must have the one of training, to this share of the largest pixel."""
+FEW_IMAGES = 100
+"""Test images; where fewer are all right, the accuracy may still be 4 points lower, by its interval."""
 FAR_BELOW = 0.1
 """Accuracy that a subnet may lack against the least one on record: architectures and test images differ."""
 
@@ -48,8 +50,18 @@ def doubts_about_data(source: "Source", logits: "NDArray[np.float32]", *, as_tra
             f"supernet and data set {source.data.name} do not belong together: {'; and '.join(found)}",
             hint="give the images as in training: pixel range, colours, order of classes (--data none checks nothing)",
         )
+    few = _few_images(len(source.data.test))
     untrained = "" if as_trained else ", and is this architecture trained and recalibrated"
-    return tuple(f"Data: {sign}; are these the images that the supernet was made for{untrained}?" for sign in found)
+    asked = f"are these the images that the supernet was made for{untrained}?"
+    return (*(f"Data: {sign}; {asked}" for sign in found), *few)
+
+
+def _few_images(count: int) -> tuple[str, ...]:
+    """A doubt where accuracy and parity stand on so few images that they say little."""
+    if count >= FEW_IMAGES:
+        return ()
+    images = "one test image" if count == 1 else f"{count} test images"
+    return (f"Data: accuracy and parity stand on {images} only; give {FEW_IMAGES} or more",)
 
 
 def strange_statistics(data: ImageData) -> str:

@@ -48,7 +48,13 @@ def test_one_that_was_not_trained_may_guess_and_it_is_said() -> None:
 @pytest.mark.parametrize(("images", "right"), [(100, 36), (100, 100), (2, 2), (2, 1)])
 def test_one_that_is_better_or_that_two_images_cannot_judge_is_not_doubted(images: int, right: int) -> None:
     # Wilson's lower end: 36 of 100 is above 0.27; 1 of 2 reaches from 0.09 up to 0.91.
-    assert doubts_about_data(source(images), logits(images, right)) == ()
+    assert not any("made for" in doubt for doubt in doubts_about_data(source(images), logits(images, right)))
+
+
+@pytest.mark.parametrize(("images", "said"), [(1, "one test image"), (99, "99 test images"), (100, "")])
+def test_few_test_images_are_said_to_be_few(images: int, said: str) -> None:
+    wanted = f"Data: accuracy and parity stand on {said} only; give 100 or more"
+    assert doubts_about_data(source(images), logits(images, images)) == ((wanted,) if said else ())
 
 
 @pytest.mark.parametrize("value", [0, 255, 7])
