@@ -9,7 +9,7 @@ from fednas.latency_tables.estimate import EstimatedLatencyModel, estimate_for
 from fednas.latency_tables.finding import Finding
 from fednas.latency_tables.fingerprint import Difference, machine_differences, table_differences
 from fednas.latency_tables.fitting import AdditiveFit, conformal_factor, fit_additive, require_readings
-from fednas.latency_tables.lint import lint, lint_readings
+from fednas.latency_tables.lint import contradictions, lint, lint_readings
 from fednas.latency_tables.lint_entries import launch_dominated
 from fednas.latency_tables.measured import (
     MeasuredLatencyModel,
@@ -81,6 +81,7 @@ __all__ = [
     "border_numbers",
     "chosen_crowding",
     "conformal_factor",
+    "contradictions",
     "contribution_ms",
     "crowded_ms",
     "crowdings_for",

@@ -32,6 +32,11 @@ def lint(
     return sorted(findings, key=lambda finding: finding.level)
 
 
+def contradictions(table: LatencyTable) -> list[Finding]:
+    """Errors in the table's account of itself: quick to look for, and nobody should rely on a table that has one."""
+    return [finding for rule in RECORD_RULES for finding in rule(table) if finding.level == "error"]
+
+
 def lint_readings(table: LatencyTable, path: Path) -> list[Finding]:
     """Whether the raw readings beside the table at ``path`` are those that it was made of, if they are there."""
     readings, digest = readings_path(path), table.session.readings_sha256

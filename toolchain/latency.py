@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fednas.common import ContractError, FednasError
-from fednas.latency_tables import LatencyModel, require_fit
+from fednas.latency_tables import LatencyModel, MeasuredLatencyModel, contradictions, require_fit
 from fednas.profiles import LOCAL, find_profile, this_machine
 
 
@@ -36,3 +36,20 @@ def latency_model(device: str | None, table: Path | None, precision: str, profil
         )
     require_fit(model, precision=precision, batch=1, specs=())
     return model
+
+
+def unfit_remarks(model: LatencyModel) -> tuple[str, ...]:
+    """What was wrong when its table was measured, in sentences; of an estimate nothing."""
+    remarks = model.table.session.remarks if isinstance(model, MeasuredLatencyModel) else ()
+    return tuple(f"Latency table: the machine was not quite fit to measure: {remark}." for remark in remarks)
+
+
+def doubts_about(model: LatencyModel) -> tuple[str, ...]:
+    """Why a table that was given should not be relied on: an unfit machine, and what `table lint` calls an error.
+
+    Only in the table's account of itself, which is quick to check; lint looks at the entries too.
+    """
+    if not isinstance(model, MeasuredLatencyModel):
+        return ()
+    wrong = (f"Latency table: {each.message} (`table lint` says more)." for each in contradictions(model.table))
+    return (*unfit_remarks(model), *wrong)

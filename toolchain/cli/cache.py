@@ -9,7 +9,7 @@ import typer
 from fednas.common import FednasError, format_count, format_latency_ms, parse_count, parse_latency_ms, unknown_name
 from fednas.toolchain.cli.options import AccountingOption, PrecisionOption, ProfilesOption, SpaceOption, TableOption
 from fednas.toolchain.cli.output import emit, note, progress_bar
-from fednas.toolchain.cli.parsing import accounting_from, space_from
+from fednas.toolchain.cli.parsing import accounting_from, latency_from, space_from
 
 
 def cache(
@@ -36,7 +36,6 @@ def cache(
     With --axis latency and --device the curriculum is spread over the latency of that device, and a column
     latency_ms is added. A published cache is checked with: score --archs FILE.
     """
-    from fednas.toolchain.latency import latency_model
     from fednas.toolchain.search.cache import SPACINGS, make_cache, write_cache
     from fednas.toolchain.search.limits import latency_quantity
 
@@ -53,7 +52,7 @@ def cache(
     }
     low, high = _range(axis, bounds)
     _check_axis(axis, device, latency_table)
-    model = latency_model(device, latency_table, precision, profiles) if axis == "latency" else None
+    model = latency_from(device, latency_table, precision, profiles) if axis == "latency" else None
     with progress_bar("cache") as progress:
         rows = make_cache(
             searched,

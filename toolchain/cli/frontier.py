@@ -27,7 +27,7 @@ from fednas.toolchain.cli.options import (
     TableOption,
 )
 from fednas.toolchain.cli.output import emit, note, progress_bar, table
-from fednas.toolchain.cli.parsing import accounting_from, budgets_from, refuse_input, space_from
+from fednas.toolchain.cli.parsing import accounting_from, budgets_from, latency_from, refuse_input, space_from
 
 if TYPE_CHECKING:
     from fednas.toolchain.search.frontier_report import Frontier
@@ -62,7 +62,6 @@ def frontier(
     No other subnet is both cheaper and at least as fit. Without --space or --supernet, the embedded space.
     The CSV is also a training cache, and can be scored.
     """
-    from fednas.toolchain.latency import latency_model
     from fednas.toolchain.search.frontier_report import frontier_document
     from fednas.toolchain.search.frontier_request import answer_frontiers
 
@@ -73,7 +72,7 @@ def frontier(
     for path in files:
         refuse_input("--out", path, space, supernet, latency_table)
     names: list[str | None] = [*(device or [])] or ([None] if latency_table else [])
-    models = [latency_model(name, latency_table, precision, profiles) for name in names]
+    models = [latency_from(name, latency_table, precision, profiles) for name in names]
     with progress_bar("frontier") as progress:
         found = answer_frontiers(
             searched,

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fednas.common import FednasError, parse_bytes, parse_count, parse_latency_ms, unknown_name
+from fednas.toolchain.cli.output import warn
 
 if TYPE_CHECKING:
+    from fednas.latency_tables import LatencyModel
     from fednas.toolchain.search.request import Budgets
     from fednas.toolchain.space import Accounting, SearchSpace
 
@@ -40,6 +42,16 @@ def space_from(space: Path | None, supernet: Path | None = None) -> "SearchSpace
     from fednas.toolchain.space import load_space
 
     return load_space(embedded_space_path() if space is None else space)
+
+
+def latency_from(device: str | None, table: Path | None, precision: str, profiles: Path | None) -> "LatencyModel":
+    """As `latency_model`, with a warning for each reason not to rely on the table."""
+    from fednas.toolchain.latency import doubts_about, latency_model
+
+    model = latency_model(device, table, precision, profiles)
+    for doubt in doubts_about(model):
+        warn(doubt)
+    return model
 
 
 def budgets_from(

@@ -17,7 +17,7 @@ from fednas.toolchain.cli.options import (
     TableOption,
 )
 from fednas.toolchain.cli.output import WIDTH, emit, table, warn
-from fednas.toolchain.cli.parsing import accounting_from, space_from
+from fednas.toolchain.cli.parsing import accounting_from, latency_from, space_from
 
 if TYPE_CHECKING:
     from fednas.latency_tables import LatencyModel
@@ -40,13 +40,12 @@ def score(
     F = H - beta Q + gamma rho - lambda V. Without --space or --supernet, the embedded space.
     Metrics that the file itself holds, as caches do, are compared: rows that disagree are reported.
     """
-    from fednas.toolchain.latency import latency_model
     from fednas.toolchain.scoring import disagreements, score_rows
     from fednas.toolchain.space import read_architectures
 
     chosen = space_from(space, supernet)
     predicted = device is not None or latency_table is not None
-    model = latency_model(device, latency_table, precision, profiles) if predicted else None
+    model = latency_from(device, latency_table, precision, profiles) if predicted else None
     chosen_accounting = accounting_from(accounting)
     rows = score_rows(chosen, read_architectures(archs, chosen), chosen_accounting, model)
     wrong = disagreements(archs, rows)

@@ -20,7 +20,7 @@ from fednas.toolchain.cli.options import (
     TableOption,
 )
 from fednas.toolchain.cli.output import emit, table
-from fednas.toolchain.cli.parsing import accounting_from, budgets_from, space_from
+from fednas.toolchain.cli.parsing import accounting_from, budgets_from, latency_from, space_from
 
 if TYPE_CHECKING:
     from fednas.latency_tables import LatencyPrediction
@@ -55,7 +55,6 @@ def search(
     Without --space or --supernet, the embedded space. Several --device: every budget holds on each of them.
     The answer says which budgets bind, and what the next better architecture would cost.
     """
-    from fednas.toolchain.latency import latency_model
     from fednas.toolchain.search.request import answer_search, infeasible_hint, infeasible_message
 
     genetic = _genetic(method, seed, population, generations)
@@ -65,7 +64,7 @@ def search(
     chosen = accounting_from(accounting)
     searched = space_from(space, supernet)
     names: list[str | None] = [*(device or [])] or ([None] if latency_table else [])
-    models = [latency_model(name, latency_table, precision, profiles) for name in names]
+    models = [latency_from(name, latency_table, precision, profiles) for name in names]
     answer = answer_search(
         searched,
         budgets,

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fednas.common import Progress
-from fednas.latency_tables import LatencyModel, MeasuredLatencyModel, load_latency_model, save_table
+from fednas.latency_tables import LatencyModel, load_latency_model, save_table
 from fednas.profiles import DeviceProfile
-from fednas.toolchain.latency import latency_model
+from fednas.toolchain.latency import doubts_about, latency_model, unfit_remarks
 from fednas.toolchain.measure import is_this_machine, profile_space
 from fednas.toolchain.space import SearchSpace, distinct_blocks
 
@@ -33,7 +33,7 @@ def speed_of(job: "ShipJob", space: SearchSpace, profile: DeviceProfile, folder:
     here = is_this_machine(profile)
     if job.table is not None or not here or job.profile_seconds == 0:
         model = _given_or_estimated(job, profile)
-        return _with_doubts(job, model, _unfit(model))
+        return _with_doubts(job, model, doubts_about(model))
     if (blocks := len(distinct_blocks(space))) > MOST_BLOCKS:
         why = f"the search space has {blocks} distinct blocks, too many to measure during an export"
         advice = f"`fednas-export profile --device {profile.name}` measures them, --table uses the result"
@@ -49,7 +49,7 @@ def speed_of(job: "ShipJob", space: SearchSpace, profile: DeviceProfile, folder:
     path = folder / TABLE_FILE
     save_table(table, path)
     measured = load_latency_model(path)
-    return _with_doubts(job, measured, _unfit(measured))
+    return _with_doubts(job, measured, unfit_remarks(measured))
 
 
 def _with_doubts(job: "ShipJob", model: LatencyModel, doubts: tuple[str, ...]) -> Speed:
@@ -57,11 +57,6 @@ def _with_doubts(job: "ShipJob", model: LatencyModel, doubts: tuple[str, ...]) -
     if asked != predicted:
         doubts += (f"Predicted latency: it is that of {predicted}; nothing here predicts {asked}.",)
     return Speed(model, doubts)
-
-
-def _unfit(model: LatencyModel) -> tuple[str, ...]:
-    remarks = model.table.session.remarks if isinstance(model, MeasuredLatencyModel) else ()
-    return tuple(f"Latency table: the machine was not quite fit to measure: {remark}." for remark in remarks)
 
 
 def _given_or_estimated(job: "ShipJob", profile: DeviceProfile) -> LatencyModel:
