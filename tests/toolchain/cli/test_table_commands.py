@@ -103,7 +103,9 @@ def test_lint_finds_what_was_taken_out_or_put_in(folder: Path, tmp_path: Path) -
 
 def test_commands_that_predict_doubt_an_edited_table_and_one_of_an_unfit_machine(folder: Path, tmp_path: Path) -> None:
     space, remarks = folder / "space.json", ["its speed varies by a factor of 9.0 (limit 2)"]
-    path = edited(slowed(folder / "one.json", tmp_path / "slow.json", 2.0), tmp_path / "b.json", session__remarks=remarks)
+    path = edited(
+        slowed(folder / "one.json", tmp_path / "slow.json", 2.0), tmp_path / "b.json", session__remarks=remarks
+    )
     for words in (("search",), ("frontier", "--axis", "latency"), ("cache", "--axis", "latency", "--count", "2")):
         out = () if words[0] != "cache" else ("--out", tmp_path / "cache.csv")
         code, _, err = run(*words, "--space", space, "--table", path, *out)
