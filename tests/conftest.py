@@ -1,8 +1,12 @@
 """Fixtures that every test may use."""
 
+import signal
 from pathlib import Path
 
 import pytest
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and programs that tests start would be deaf too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -227,7 +227,7 @@ def test_of_several_folders_the_boards_own_is_found_and_the_index_renewed(tmp_pa
     path.write_text(json.dumps(result))
     assert run("verify", str(out), "--import", str(path)).exit_code == 0
     board, other = json.loads((out / "index.json").read_text())["devices"]
-    assert (board["engine"]["median_ms"], board["budgets"]) == (2.0, ["latency met", "macs met"])
+    assert (board["engine"]["median_ms"], board["budgets"]) == (2.0, ["latency met", "MACs met"])
     assert (other["engine"], other["measured"]) == (None, None)
     assert "| 2 ms (" in (out / "index.md").read_text()
     assert run("verify", str(out)).exit_code == 0
