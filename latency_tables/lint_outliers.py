@@ -33,23 +33,32 @@ FARTHEST = 14.0
 
 
 def outlying(table: LatencyTable) -> Iterator[Finding]:
-    """Entries that lie off what the others say by far more than the table scatters."""
-    if len(table.entries) < LEAST_ENTRIES:
-        return
+    """Entries that lie off what the others say by far more than the table scatters.
+
+    Readings are held against readings, and what a model filled in against the rest of that: where the two disagree,
+    as on tiny blocks of which few were read, it is the model that is rough.
+    """
+    for origin in dict.fromkeys(entry.origin for entry in table.entries):
+        entries = [entry for entry in table.entries if entry.origin == origin]
+        if len(entries) >= LEAST_ENTRIES:
+            yield from _outlying(entries)
+
+
+def _outlying(entries: Sequence[TableEntry]) -> Iterator[Finding]:
     import numpy as np
 
-    specs = [entry.spec for entry in table.entries]
-    off, scatter = _off(specs, np.array([entry.median_ms for entry in table.entries]))
-    if any(entry.smoothed_ms is not None for entry in table.entries):
-        drawn, _ = _off(specs, np.array([entry.alone_ms for entry in table.entries]))
+    specs = [entry.spec for entry in entries]
+    off, scatter = _off(specs, np.array([entry.median_ms for entry in entries]))
+    if any(entry.smoothed_ms is not None for entry in entries):
+        drawn, _ = _off(specs, np.array([entry.alone_ms for entry in entries]))
         off = np.where(np.abs(drawn) > np.abs(off), drawn, off)
-    noise = np.maximum(SCATTERS * scatter, ERRORS * np.array([entry.spread for entry in table.entries]))
+    noise = np.maximum(SCATTERS * scatter, ERRORS * np.array([entry.spread for entry in entries]))
     certain = np.abs(off) > np.maximum(noise, math.log(WRONG))
     odd = (np.abs(off) > np.maximum(noise, math.log(ODD))) & ~certain
     for level, found in (("error", certain), ("warning", odd)):
         if found.any():
-            worst = max(np.flatnonzero(found), key=lambda place: abs(off[place]))
-            message = _message(int(found.sum()), table.entries[worst], math.exp(off[worst]), scatter)
+            worst = max(map(int, np.flatnonzero(found)), key=lambda place: abs(off[place]))
+            message = _message(int(found.sum()), entries[worst], math.exp(off[worst]), scatter)
             yield Finding("error" if level == "error" else "warning", "outlier", message)
 
 

@@ -18,3 +18,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the data folder ../shared/data is not beside this checkout")
     return folder
+
+
+@pytest.fixture
+def steady_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that happens to run here meanwhile speaks against readings, so a test injects its one cause."""
+    monkeypatch.setattr("fednas.toolchain.measure.unfit.sitting_remarks", lambda _: iter(()))
+    monkeypatch.setattr("fednas.toolchain.measure.unfit.launch_dominated", lambda _: iter(()))

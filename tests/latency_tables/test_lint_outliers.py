@@ -103,3 +103,15 @@ def test_a_few_entries_say_nothing_and_extreme_ones_break_nothing() -> None:
     assert (found.level, found.message[:11]) == ("error", "1 entry lie")
     wide = [entry(s, 10.0 ** (i * 12 - 280)) for i, s in enumerate(SPECS)]
     assert isinstance(outliers(make_table(*wide)), list)
+
+
+def test_a_reading_is_not_held_against_what_a_model_filled_in() -> None:
+    table = device()
+    filled_in: dict[str, Any] = {"origin": "modelled", "samples": 0, "p10_ms": None, "p90_ms": None}
+    entries = [msgspec.structs.replace(each, **filled_in) for each in table.entries]
+    # The only reading: three times what the model says of such blocks.
+    entries[20] = edited(table, 20, 3.0, *READING).entries[20]
+    assert outliers(msgspec.structs.replace(table, entries=tuple(entries))) == []
+    entries[20] = msgspec.structs.replace(entries[20], **filled_in)
+    (found,) = outliers(msgspec.structs.replace(table, entries=tuple(entries)))
+    assert found.level == "error"

@@ -149,6 +149,7 @@ def test_an_output_that_is_a_folder_is_refused_before_measuring(tmp_path: Path) 
     assert "is a folder, not a file; name the table file inside it" in err
 
 
+@pytest.mark.usefixtures("steady_machine")
 def test_an_unfit_machine_ends_with_5_and_keeps_the_readings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fednas.toolchain.measure.unfit.UNFIT_DRIFT", 0.0)
     space, table = tmp_path / "space.json", tmp_path / "cpu.json"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from board_files import write
+from processes import all_ended
 
 from fednas.toolchain.measure.kit.board import power as board_power
 from fednas.toolchain.measure.power import CounterMeter, GaugeMeter, TegrastatsMeter, find_meter, measure_energy
@@ -119,13 +120,7 @@ def test_tegrastats_is_asked_where_the_files_say_nothing(machine: Path, monkeypa
     assert energy is not None
     # The line that was under way when the work began may still say idle.
     assert (energy.idle_w, energy.busy_w) == (4.0, pytest.approx(9.0, abs=1.7))
-    for _ in range(40):
-        process = (machine / "pids").read_text().split()[-1]
-        if not Path(f"/proc/{process}").exists():
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("tegrastats still runs")
+    assert all_ended(int(line) for line in (machine / "pids").read_text().split())
 
 
 def test_a_tegrastats_that_says_nothing_is_no_meter(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,7 @@ def test_readings_of_other_settings_do_not_count(tiny_space: SearchSpace, cpu: D
         profile_space(tiny_space, cpu, seconds=0.1, partial=partial, resume=True)
 
 
+@pytest.mark.usefixtures("steady_machine")
 def test_an_unfit_machine_is_said_with_exit_code_5(
     tiny_space: SearchSpace, cpu: DeviceProfile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

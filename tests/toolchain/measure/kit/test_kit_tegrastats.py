@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from board_stand_ins import PYTHONS, command, python_of, run, stand_in_onnxruntime
+from processes import all_ended, runs
 
 from fednas.toolchain.measure.kit import read_kit, read_results
 from fednas.toolchain.measure.kit.board import energy, power
@@ -141,21 +142,6 @@ def started_by(folder: Path) -> list[int]:
     return [int(line.split()[0]) for line in (folder / "jetson" / "pids").read_text().splitlines()]
 
 
-def alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def gone(folder: Path) -> bool:
-    for _ in range(60):
-        if not any(map(alive, started_by(folder))):
-            return True
-        time.sleep(0.05)
-    return False
-
-
 @pytest.mark.parametrize(("version", "jetpack"), list(zip(PYTHONS, [*LINES, "JetPack 6, Orin Nano"], strict=True)))
 def test_every_format_comes_home_and_every_python_takes_it(
     version: str, jetpack: str, hurried: Path, board: dict[str, str], tmp_path: Path
@@ -166,7 +152,7 @@ def test_every_format_comes_home_and_every_python_takes_it(
     stand_in(tmp_path / "jetson", talking(LINES[jetpack]))
     done = run(hurried, python=python_of(version), environment=board)
     assert (done.returncode, done.stderr) == (0, "")
-    assert gone(tmp_path)
+    assert all_ended(started_by(tmp_path))
     document = json.loads((hurried / "results.json").read_text())
     assert document["power"]
     assert document["power"][0]["source"] == "tegrastats"
@@ -184,7 +170,7 @@ def test_checking_shows_what_it_says(make_kit: MakeKit, board: dict[str, str], t
     checked = run(make_kit(), "--check", environment=board)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert "\npower      4.654 W\n" in checked.stdout
-    assert gone(tmp_path)
+    assert all_ended(started_by(tmp_path))
 
 
 @pytest.mark.parametrize("script", BAD.values(), ids=BAD.keys())
@@ -194,7 +180,7 @@ def test_a_program_that_behaves_badly_harms_nothing(
     stand_in(tmp_path / "jetson", script)
     done = run(hurried, environment=board)
     assert (done.returncode, done.stderr) == (0, "")
-    assert gone(tmp_path)
+    assert all_ended(started_by(tmp_path))
     assert (hurried / "results.json").stat().st_size < 300_000
     collected = read_results(hurried / "results.json")
     assert collected.conditions.energy is None
@@ -214,10 +200,10 @@ def test_it_ends_with_the_script_however_that_ends(
     assert running.stdout is not None
     while not running.stdout.readline().startswith("round"):
         pass
-    assert any(map(alive, started_by(tmp_path)))
+    assert any(map(runs, started_by(tmp_path)))
     running.send_signal(ending)
     running.communicate()
-    assert gone(tmp_path)
+    assert all_ended(started_by(tmp_path))
 
 
 def test_it_ends_with_an_error_too(make_kit: MakeKit, board: dict[str, str], tmp_path: Path) -> None:
@@ -227,7 +213,7 @@ def test_it_ends_with_an_error_too(make_kit: MakeKit, board: dict[str, str], tmp
     done = run(kit, environment=board)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert gone(tmp_path)
+    assert all_ended(started_by(tmp_path))
 
 
 def test_it_is_noted_when_it_ends_before_the_readings_do(hurried: Path, board: dict[str, str], tmp_path: Path) -> None:
@@ -283,4 +269,4 @@ def test_an_old_line_is_not_taken_for_what_is_now(monkeypatch: pytest.MonkeyPatc
         assert tegrastats.power(since_s=time.perf_counter()) is None
         time.sleep(0.35)
         assert tegrastats.power() is None
-    assert not any(map(alive, [int(line.split()[0]) for line in (tmp_path / "pids").read_text().splitlines()]))
+    assert not any(map(runs, [int(line.split()[0]) for line in (tmp_path / "pids").read_text().splitlines()]))

@@ -69,12 +69,11 @@ def test_tables_of_two_boards_and_the_failure_of_a_third(board: Any, words: list
     assert board.folders == []
 
 
+@pytest.mark.usefixtures("steady_machine")
 def test_an_unfit_board_ends_with_5_and_its_results_are_kept(
     board: Any, words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fednas.toolchain.measure.unfit.UNFIT_DRIFT", 0.0)
-    # This machine may be busy.
-    monkeypatch.setattr("fednas.toolchain.measure.unfit.sitting_remarks", lambda _: iter(()))
     out = tmp_path / "table.json"
     code, printed, said = run(*words[:-1], "--over", "ssh://board", "--out", out)
     assert (code, printed) == (ExitCode.CANNOT_TELL, "")
@@ -93,6 +92,7 @@ def test_an_unfit_board_ends_with_5_and_its_results_are_kept(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["space.json", "table.json", "table.readings.jsonl"]
 
 
+@pytest.mark.usefixtures("steady_machine")
 def test_a_board_that_was_busy_is_measured_anew(
     board: Any, words: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
