@@ -17,9 +17,11 @@ from fednas.common.quantities import (
     parse_latency_ms,
     parse_share,
 )
+from fednas.common.signals import AskedToEnd, ending_signals_raise
 from fednas.common.versions import PlainText, UtcTime, decode_versioned, require_schema
 
 __all__ = [
+    "AskedToEnd",
     "ContractError",
     "ExitCode",
     "FednasError",
@@ -33,6 +35,7 @@ __all__ = [
     "decode_toml",
     "decode_versioned",
     "encode_json",
+    "ending_signals_raise",
     "file_errors",
     "format_bytes",
     "format_count",

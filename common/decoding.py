@@ -30,7 +30,9 @@ def decode_json(data: bytes | str, kind: type[T], what: str, *, hint: str = "") 
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as err:
+    except UnicodeDecodeError as err:
+        raise FednasError(f"{what} is not UTF-8 text", hint=hint or "save it in UTF-8 and try again") from err
+    except msgspec.DecodeError as err:
         found = _no_number(err, data, what) or _decoding_error(err, kind, what)
         raise FednasError(found.message, hint=hint or found.hint) from err
     except ContractError as err:  # what a file says is its author's doing, whatever type it would become

@@ -57,6 +57,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Use it where a library insists on writing the file itself. Errors are those of `write_atomic`.
     """
+    if path.is_dir():
+        raise FednasError(f"{path} is a folder, so no file can be written there", hint="name a file")
     with file_errors(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         os.close(handle)

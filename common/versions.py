@@ -47,6 +47,8 @@ def require_schema(data: bytes | str, what: str, schema: int, *, again: str) -> 
     try:
         found = decode_json(content, _Version, what)
     except FednasError as err:
+        if "trailing characters" in err.message:
+            raise FednasError(f"{what} goes on behind its end", hint=again) from err
         # A file that ends inside a number or a word is malformed rather than truncated in the parser's words.
         if "truncated" in err.message or (content.lstrip()[:1] == b"{" and not content.rstrip().endswith(b"}")):
             raise FednasError(f"{what} is cut off", hint=again) from err

@@ -32,7 +32,7 @@ from fednas.export.evidence import (
     verify_artefact,
 )
 from fednas.export.fewest_images import images_enough_for, percent_rounded_up, range_of_smallest_limits
-from fednas.export.fleet import FleetIndex, check_index, place_of, refresh_index, staged_fleet
+from fednas.export.fleet import FleetIndex, check_index, place_of, refresh_index, require_renewable_index, staged_fleet
 from fednas.export.folder import read_manifest, shipped_path, staged_folder
 from fednas.export.illustrations import Frontier, FrontierPoint, Illustrations, choose_examples
 from fednas.export.latency_record import Latency, MeasuredLatency, PredictedLatency, Table
@@ -192,6 +192,7 @@ __all__ = [
     "read_manifest",
     "read_onnx_file",
     "refresh_index",
+    "require_renewable_index",
     "require_runtime_installed",
     "require_runtime_takes",
     "runner_for",

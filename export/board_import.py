@@ -5,14 +5,32 @@ from pathlib import Path
 
 import msgspec
 
-from fednas.common import FednasError, encode_json, format_latency_ms, load_json, sha256_of, write_atomic
+from fednas.common import (
+    FednasError,
+    encode_json,
+    format_latency_ms,
+    load_json,
+    read_bytes,
+    read_text,
+    sha256_of,
+    write_atomic,
+)
 from fednas.export.board.kit import kit_identity
 from fednas.export.board_record import BoardRecord, KitModelFacts, board_record
 from fednas.export.board_result import RESULT_FILE, read_board_result
 from fednas.export.engine_record import EngineLatency
 from fednas.export.evidence import tolerance_for
 from fednas.export.folder import read_manifest, shipped_path
-from fednas.export.manifest import MANIFEST_FILE, Budget, Manifest, Shipment, ShippedFile, status_of, verdict_of
+from fednas.export.manifest import (
+    MANIFEST_FILE,
+    Budget,
+    Manifest,
+    Shipment,
+    ShippedFile,
+    status_of,
+    verdict_of,
+)
+from fednas.export.model_card import CARD_FILE, renewed_card
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report import (
     ENGINE_GAP,
@@ -23,8 +41,10 @@ from fednas.export.report import (
     headline,
     report_html,
     report_markdown,
+    unmeasured_gap,
 )
 from fednas.export.test_vectors import read_vectors
+from fednas.profiles import load_profiles
 
 ACCURACY_GAP = "Accuracy of the engines: on the board only the logits of the test vectors were checked."
 BOARD_GAP = "On the board:"
@@ -34,13 +54,13 @@ REPORTS = (REPORT_FILE, REPORT_HTML_FILE, REPORT_JSON_FILE)
 
 
 def import_board_result(folder: Path, result_file: Path) -> Manifest:
-    """Check ``result_file`` and write it, the reports and the manifest of the shipped ``folder`` anew.
+    """Check ``result_file`` and write it, the reports, the model card and the manifest of the shipped ``folder`` anew.
 
     The folder is judged again: an engine that disagrees on the board rejects it, and a latency budget is judged on
     what was measured there. Running it again, also after an interruption, gives the same folder.
 
     Raises:
-        FednasError: the folder is damaged, the result is not of this kit, or is no result of ours.
+        FednasError: the folder is damaged, the result is not of this kit or this GPU, or is no result of ours.
     """
     manifest = read_manifest(folder)
     if manifest.shipment.device.runtime != "tensorrt":
@@ -50,9 +70,26 @@ def import_board_result(folder: Path, result_file: Path) -> Manifest:
         )
     _require_whole(folder, manifest)
     record = board_record_of(folder, manifest, result_file)
+    _require_its_gpu(manifest, record)
+    report = _report_anew(folder, manifest, record)
+    # Read before anything is written: what cannot be read leaves the folder as it was.
+    preprocessing = load_json(folder / PREPROCESSING_FILE, ModelInput, "preprocessing")
+    card = _card_anew(folder, manifest, report)
     if result_file.resolve() != (folder / RESULT_FILE).resolve():
-        write_atomic(folder / RESULT_FILE, result_file.read_bytes())
-    return _write_anew(folder, manifest, record)
+        write_atomic(folder / RESULT_FILE, read_bytes(result_file, "board result"))
+    return _write_anew(folder, manifest, report, preprocessing, card)
+
+
+def _require_its_gpu(manifest: Manifest, record: BoardRecord) -> None:
+    device, found = manifest.shipment.device, record.machine.compute_capability
+    # A folder for a user's own profile may come home to a machine without that profile.
+    profile = load_profiles().get(device.name)
+    wanted = profile.tensorrt.compute_capability if profile and profile.tensorrt else None
+    if found and wanted and found != wanted:
+        raise FednasError(
+            f"the board result was made on a GPU of compute capability {found}, {device.title} has {wanted}",
+            hint="make the result on the device",
+        )
 
 
 def folder_of_board_result(folders: Sequence[Path], result_file: Path) -> Path:
@@ -80,9 +117,12 @@ def board_record_of(folder: Path, manifest: Manifest, result_file: Path) -> Boar
     hashes = {file.name: file.sha256 for file in manifest.files}
     return board_record(
         read_board_result(result_file),
+        device=manifest.shipment.device.name,
         identity=_kit_identity(manifest),
         models={
-            model.file: KitModelFacts(hashes[model.file], tolerance_for(model.precision), model.kept_products)
+            model.file: KitModelFacts(
+                hashes[model.file], model.opset, tolerance_for(model.precision), model.kept_products
+            )
             for model in manifest.models
         },
         vectors=read_vectors(folder / manifest.test_vectors.file),
@@ -100,18 +140,20 @@ def _require_whole(folder: Path, manifest: Manifest) -> None:
 
 
 def _half_imported(folder: Path, manifest: Manifest, file: ShippedFile) -> bool:
-    """Whether the file is a report that an interrupted import wrote: it knows of a board that the manifest does not."""
-    return file.name == REPORT_JSON_FILE and load_json(folder / file.name, Report, "report").board != manifest.board
+    """Whether an interrupted import may have written it: the report knows of a board that the manifest does not."""
+    if file.name not in (REPORT_JSON_FILE, CARD_FILE):
+        return False
+    return load_json(folder / REPORT_JSON_FILE, Report, "report").board != manifest.board
 
 
-def _write_anew(folder: Path, manifest: Manifest, record: BoardRecord) -> Manifest:
+def _report_anew(folder: Path, manifest: Manifest, record: BoardRecord) -> Report:
     shipment = msgspec.structs.replace(manifest.shipment, budgets=_budgets(manifest, record))
     status, reasons = status_of(manifest.models, shipment.dataset, record)
     old = load_json(folder / REPORT_JSON_FILE, Report, "report")
     numbers = [max(pair.source, pair.artefact) for m in manifest.models for pair in m.evidence.disagreements]
     if max(numbers, default=-1) >= len(old.class_names):
         raise FednasError(f"{folder}: {MANIFEST_FILE} speaks of class {max(numbers)}, which {REPORT_JSON_FILE} lacks")
-    report = msgspec.structs.replace(
+    return msgspec.structs.replace(
         old,
         status=status,
         reasons=reasons,
@@ -120,19 +162,32 @@ def _write_anew(folder: Path, manifest: Manifest, record: BoardRecord) -> Manife
         not_verified=_gaps_left(old.not_verified, manifest, record),
         board=record,
     )
-    preprocessing = load_json(folder / PREPROCESSING_FILE, ModelInput, "preprocessing")
+
+
+def _card_anew(folder: Path, manifest: Manifest, report: Report) -> str | None:
+    if CARD_FILE not in {file.name for file in manifest.files}:
+        return None
+    return renewed_card(read_text(folder / CARD_FILE, "model card"), report)
+
+
+def _write_anew(
+    folder: Path, manifest: Manifest, report: Report, preprocessing: ModelInput, card: str | None
+) -> Manifest:
+    # The report for programs comes first and the manifest last: together they tell of an interruption.
+    write_atomic(folder / REPORT_JSON_FILE, encode_json(report))
+    if card is not None:
+        write_atomic(folder / CARD_FILE, card)
     names = sorted({file.name for file in manifest.files} | {RESULT_FILE})
     others = [_listed(folder, name) for name in names if name not in REPORTS]
     write_atomic(folder / REPORT_FILE, report_markdown(report, others, preprocessing))
     write_atomic(folder / REPORT_HTML_FILE, report_html(report, others, preprocessing))
-    write_atomic(folder / REPORT_JSON_FILE, encode_json(report))
     result = msgspec.structs.replace(
         manifest,
-        status=status,
-        reasons=reasons,
-        shipment=shipment,
+        status=report.status,
+        reasons=report.reasons,
+        shipment=report.shipment,
         files=tuple(_listed(folder, name) for name in names),
-        board=record,
+        board=report.board,
     )
     write_atomic(folder / MANIFEST_FILE, encode_json(result))
     return result
@@ -140,12 +195,14 @@ def _write_anew(folder: Path, manifest: Manifest, record: BoardRecord) -> Manife
 
 def _gaps_left(gaps: tuple[str, ...], manifest: Manifest, record: BoardRecord) -> tuple[str, ...]:
     """Without the gaps that the result closes, but with those that it leaves open."""
-    others = [gap for gap in gaps if not gap.startswith((ENGINE_GAP, BOARD_GAP)) and gap != ACCURACY_GAP]
+    closed = (ACCURACY_GAP, *unmeasured_gap(manifest.shipment, manifest.models))
+    others = [gap for gap in gaps if not gap.startswith((ENGINE_GAP, BOARD_GAP)) and gap not in closed]
     built = {engine.model for engine in record.engines}
     missing = [model.file for model in manifest.models if model.file not in built]
     silent = [engine.model for engine in record.engines if not engine.layers.known]
     judged = [engine for engine in record.engines if engine.precision == manifest.shipment.precision]
-    found = [f"{BOARD_GAP} no engine of {', '.join(missing)} was run there."] if missing else []
+    found = [*unmeasured_gap(manifest.shipment, manifest.models, record)]
+    found += [f"{BOARD_GAP} no engine of {', '.join(missing)} was run there."] if missing else []
     if silent:
         found.append(f"{BOARD_GAP} TensorRT does not say in which precision the layers of {', '.join(silent)} run.")
     timed = judged[0].latency if judged else None

@@ -7,6 +7,8 @@ import msgspec
 
 from fednas.common import FednasError
 from fednas.export.board.inspector import EngineLayer
+from fednas.export.board.problem import BoardProblem
+from fednas.export.board.trtexec import parse_version, require_readable
 from fednas.export.board_result import BoardResult, ResultEngine, ResultMachine
 from fednas.export.engine_record import EngineLatency, EngineLayers, EngineRecord, layer_faults
 from fednas.export.evidence import Tolerance, for_few, judge_logits
@@ -18,12 +20,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_TEXT = 300
+_CARRIED = "import it into the folder that was carried to that board"
+_UNEDITED = "run the kit again; nobody should edit the result"
 
 
 class KitModelFacts(NamedTuple):
     """What the folder itself knows of one of its models."""
 
     sha256: str
+    opset: int
     tolerance: Tolerance
     kept: frozenset[str]
     """Convolutions and matrix products that the file keeps in fp32."""
@@ -51,30 +56,36 @@ class BoardRecord(Record, frozen=True, kw_only=True):
 
 
 def board_record(
-    result: BoardResult, *, identity: str, models: Mapping[str, KitModelFacts], vectors: Vectors
+    result: BoardResult, *, device: str, identity: str, models: Mapping[str, KitModelFacts], vectors: Vectors
 ) -> BoardRecord:
     """What ``result`` says, with every number recomputed from its logits, samples and layers.
 
     Args:
         result: as read.
+        device: that the folder is for.
         identity: of this folder's kit.
         models: those of the folder, by file name.
         vectors: of the folder.
 
     Raises:
-        FednasError: it is of another kit or device, names models that are not in the folder, or contradicts itself.
+        FednasError: it is of another kit or device, names models that are not in the folder, speaks of a TensorRT that
+            cannot read them, or contradicts itself.
     """
     if result.kit_sha256 != identity:
         raise FednasError(
             f"the board result belongs to another kit (device {_plain(result.device)!r}, kit "
             f"{result.kit_sha256[:12]}; this folder is kit {identity[:12]})",
-            hint="import it into the folder that was carried to that board",
+            hint=_CARRIED,
+        )
+    if result.device != device:
+        raise FednasError(
+            f"the board result is of device {_plain(result.device)!r}, this folder is for {device!r}", hint=_UNEDITED
         )
     for engine in result.engines:
         if engine.model not in models or models[engine.model].sha256 != engine.model_sha256:
             raise FednasError(
                 f"the board result speaks of {engine.model}, which is not the model in this folder",
-                hint="import it into the folder that was carried to that board",
+                hint=_CARRIED,
             )
     return BoardRecord(
         created=result.created,
@@ -93,8 +104,9 @@ def _engine(engine: ResultEngine, result: BoardResult, model: KitModelFacts, vec
     if engine.precision != tolerance.precision:
         raise FednasError(
             f"the board result calls {engine.model} {engine.precision}, it is {tolerance.precision}",
-            hint="run the kit again; nobody should edit the result",
+            hint=_UNEDITED,
         )
+    _require_able(result.tensorrt, engine.model, model.opset)
     runtime = f"tensorrt {result.tensorrt} ({result.way}) on {_plain(result.machine.board or result.machine.system)}"
     layers = [EngineLayer(_plain(layer.name), layer.kind, layer.precision) for layer in engine.layers]
     logits = _logits(engine, vectors)
@@ -127,9 +139,18 @@ def _logits(engine: ResultEngine, vectors: Vectors) -> "NDArray[np.float64]":
     if len(stated) != len(errors) or not np.allclose(errors, stated, rtol=1e-3, atol=1e-6, equal_nan=True):
         raise FednasError(
             f"the errors that the board result states for {engine.model} do not follow from its logits",
-            hint="run the kit again; nobody should edit the result",
+            hint=_UNEDITED,
         )
     return logits
+
+
+def _require_able(tensorrt: str, file: str, opset: int) -> None:
+    try:
+        require_readable(parse_version(tensorrt), opset)
+    except BoardProblem as err:
+        raise FednasError(
+            f"the board result has an engine of {file}, which cannot be: {err.message}", hint=_UNEDITED
+        ) from err
 
 
 def _plain_machine(machine: ResultMachine) -> ResultMachine:

@@ -1,6 +1,7 @@
 """``board_result.json``: what the board's script wrote, read as something that anybody may have changed."""
 
 import math
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -130,11 +131,19 @@ def read_board_result(path: Path) -> BoardResult:
     if found != RESULT_SCHEMA:
         raise FednasError(f"{what} has schema {found}, this version reads {RESULT_SCHEMA}", hint=_AGAIN)
     result = decode_json(content, BoardResult, what, hint=_AGAIN)
+    _require_date(result.created, what)
     for engine in result.engines:
         _require_whole(engine, what)
     if len({engine.model for engine in result.engines}) != len(result.engines):
         raise FednasError(f"{what} names a model twice", hint=_AGAIN)
     return result
+
+
+def _require_date(created: str, what: str) -> None:
+    try:
+        datetime.fromisoformat(created)
+    except ValueError as err:
+        raise FednasError(f"{what} was made at {created}, which is no date", hint=_AGAIN) from err
 
 
 def _require_whole(engine: ResultEngine, what: str) -> None:

@@ -136,6 +136,11 @@ def check_index(folder: Path) -> str | None:
     if not path.is_file():
         return None
     index = load_json(path, FleetIndex, "index")
+    return _changed_entry(folder, index) or _changed_page(folder, index)
+
+
+def _changed_entry(folder: Path, index: FleetIndex) -> str | None:
+    """What the index says of a folder that the folder itself does not."""
     for entry in index.devices:
         if "/" in entry.folder or entry.folder.startswith(".") or not (folder / entry.folder).is_dir():
             return f"{INDEX_FILE} names the folder {entry.folder!r}, which is not there"
@@ -145,7 +150,7 @@ def check_index(folder: Path) -> str | None:
         imported = read_manifest(folder / entry.folder).board is not None
         if not same or (found != entry and not imported):
             return f"{INDEX_FILE} says something else about {entry.folder} than its manifest; export again"
-    return _changed_page(folder, index)
+    return None
 
 
 def _changed_page(folder: Path, index: FleetIndex) -> str | None:
@@ -158,12 +163,19 @@ def _changed_page(folder: Path, index: FleetIndex) -> str | None:
     return None
 
 
-def refresh_index(folder: Path) -> None:
-    """Write the index in ``folder`` anew from the device folders in it; nothing where there is no index.
+def require_renewable_index(folder: Path) -> None:
+    """Raise `FednasError` if ``folder`` has an index that `refresh_index` should not write anew.
 
-    Raises `FednasError` if an index file is none of ours.
+    That is one that cannot be read, or whose ``index.json`` says something else than the folders. Pages that were
+    edited or lost are no obstacle: they follow from it.
     """
-    _require_our_index(folder)
+    path, hint = folder / INDEX_FILE, "to leave the index alone, name the device's own folder"
+    if path.exists() and (why := _changed_entry(folder, load_json(path, FleetIndex, "index", hint=hint))):
+        raise FednasError(f"index in {folder}: {why}", hint=hint)
+
+
+def refresh_index(folder: Path) -> None:
+    """Write the index in ``folder`` anew from the device folders in it; nothing where there is no ``index.json``."""
     if (folder / INDEX_FILE).exists():
         for name, text in _index_texts(_entries(folder, {})).items():
             write_atomic(folder / name, text)

@@ -19,10 +19,10 @@ COPY_AGAIN = "copy the folder again as it was shipped, or export it again"
 MAX_MANIFEST_BYTES = 16 * 2**20
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _BOARD_OUTPUT = re.compile(
-    r"model\.\w+\.(plan|(build|bench|run)\.log|(times|layers)\.json)|timing-[\w.-]+\.cache|board_result\.json"
-    r"|board_check\.traceback\.txt"
+    r"(model\.\w+\.(plan|(build|bench|run)\.log|(times|layers|logits)\.json|images\.bin)|timing-[\w.-]+\.cache"
+    r"|board_result\.json)(\.part)?|board_check\.traceback\.txt"
 )
-"""What the board's script writes there: made from our files, so replaced with them."""
+"""What the board's script writes there, and leaves if it is killed: made from our files, so replaced with them."""
 
 
 class _SchemaOnly(msgspec.Struct):

@@ -333,10 +333,25 @@ class Manifest(Header, frozen=True, kw_only=True):
 
     def engine_latency(self, model: Model) -> EngineLatency | None:
         """Latency of one image by the engine of ``model``, as the board measured it, else as it was built in place."""
-        engines = [engine for engine in self.board.engines if engine.model == model.file] if self.board else []
-        engines += [model.engine] if model.engine else []
-        latencies = [engine.latency for engine in engines]
-        return next((each for each in latencies if each is not None and each.batch == 1), None)
+        engine = engine_timed_with_one(model, self.board)
+        return engine.latency if engine else None
+
+    def engine_batches(self, model: Model) -> tuple[int, ...]:
+        """The batches that engines of ``model`` were timed with, in order."""
+        timed = timed_engines(model, self.board)
+        return tuple(sorted({engine.latency.batch for engine in timed if engine.latency is not None}))
+
+
+def timed_engines(model: Model, board: BoardRecord | None) -> list[EngineRecord]:
+    """Engines of ``model`` that were timed, with whatever batch: those of the board, then the one built in place."""
+    engines = [engine for engine in board.engines if engine.model == model.file] if board else []
+    engines += [model.engine] if model.engine else []
+    return [engine for engine in engines if engine.latency is not None]
+
+
+def engine_timed_with_one(model: Model, board: BoardRecord | None) -> EngineRecord | None:
+    """The first of `timed_engines` that was timed with one image, as budgets mean it."""
+    return next((e for e in timed_engines(model, board) if e.latency is not None and e.latency.batch == 1), None)
 
 
 def verdict_of(low: float, high: float, limit: float) -> Verdict:

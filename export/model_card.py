@@ -6,13 +6,16 @@ from pathlib import Path
 import msgspec
 
 from fednas.common import FednasError, format_bytes, format_latency_ms, load_toml
-from fednas.export.manifest import Model, Shipment
+from fednas.export.board_record import BoardRecord
+from fednas.export.engine_record import EngineRecord
+from fednas.export.manifest import Model, Shipment, engine_timed_with_one, judged_model
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report import Report
-from fednas.export.report_blocks import Bullets, Paragraph, Section, Table, markdown_of
+from fednas.export.report_blocks import Bullets, Paragraph, Section, Table, markdown_block, markdown_of
 
 CARD_FILE = "MODEL_CARD.md"
 NOT_STATED = "not stated by whoever exported it"
+_UNVERIFIED = "Not verified: "
 
 
 class CardDetails(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +44,7 @@ def read_card_details(path: Path) -> CardDetails:
 
 def card_text(details: CardDetails, report: Report, preprocessing: ModelInput) -> str:
     """The card in Markdown. Verdicts are left to the report, which a board's result may change later."""
-    shipment, models, class_names = report.shipment, report.models, report.class_names
+    shipment, class_names = report.shipment, report.class_names
     title = details.name or f"Image classifier for {shipment.device.title}"
     cost = f"{shipment.macs:,} MACs, {shipment.params:,} parameters"
     lead = f"{len(class_names)} classes, {_image(preprocessing)}, {cost}."
@@ -49,12 +52,33 @@ def card_text(details: CardDetails, report: Report, preprocessing: ModelInput) -
         _about(details, shipment, class_names),
         Section("Use", (Bullets(_use(details)),)),
         _data(details, shipment),
-        _metrics(shipment, models),
+        _metrics(report.models, _speed(report)),
         Section("Limits", (Bullets(_limits(details, report.not_verified)),)),
     )
     return markdown_of(
         title, lead, sections, f"Made by fednas-export {report.tool_version}; `report.md` holds the evidence."
     )
+
+
+def renewed_card(text: str, report: Report) -> str:
+    """The ``text`` of a shipped card with what a board's result changes: its latency, and what was not verified.
+
+    All else stays, as the owner's own words stand nowhere but in the card; so does a card of another form. They cannot
+    be taken for ours: each is one line in the title, a cell, or a bullet before "Images that are unlike ...".
+    """
+    head, metrics, rest = text.partition("\n\n## Metrics\n\n")
+    measured, limits, rest = rest.partition("\n\n## Limits\n\n")
+    table, gap, _ = measured.rpartition("\n\n")
+    bullets, end, last = rest.partition("\n\n")
+    if not (metrics and limits and gap and end):
+        return text
+    lines = bullets.split("\n")
+    while lines and lines[-1].startswith(f"- {_UNVERIFIED}"):
+        lines.pop()
+    if report.not_verified:
+        lines.append(markdown_block(Bullets(_unverified(report.not_verified))))
+    speed = markdown_block(Paragraph(_speed(report)))
+    return "".join((head, metrics, table, gap, speed, limits, "\n".join(lines), end, last))
 
 
 def _about(details: CardDetails, shipment: Shipment, class_names: Sequence[str]) -> Section:
@@ -93,7 +117,7 @@ def _data(details: CardDetails, shipment: Shipment) -> Section:
     return Section("Data", (Table(("", ""), rows),))
 
 
-def _metrics(shipment: Shipment, models: Sequence[Model]) -> Section:
+def _metrics(models: Sequence[Model], speed: str) -> Section:
     rows = tuple(
         (
             f"`{model.file}`",
@@ -104,10 +128,26 @@ def _metrics(shipment: Shipment, models: Sequence[Model]) -> Section:
         for model in models
     )
     heads = ("File", "Top-1 accuracy (95% interval)", "Lost against the source", "Peak activation memory")
-    return Section("Metrics", (Table(heads, rows), Paragraph(_speed(shipment))))
+    return Section("Metrics", (Table(heads, rows), Paragraph(speed)))
 
 
-def _speed(shipment: Shipment) -> str:
+def _speed(report: Report) -> str:
+    engine = engine_timed_with_one(judged_model(report.shipment, report.models), report.board)
+    if engine is not None and engine.latency is not None:
+        read = engine.latency
+        low, high = format_latency_ms(read.low_ms), format_latency_ms(read.high_ms)
+        runner = f"an engine of TensorRT {engine.tensorrt_version} {_where(engine, report.board)}"
+        return f"One image took {format_latency_ms(read.median_ms)} ({low} to {high}) by {runner}."
+    return _speed_without_engine(report.shipment)
+
+
+def _where(engine: EngineRecord, board: BoardRecord | None) -> str:
+    if board is None or engine not in board.engines:
+        return "on the machine that exported it"
+    return f"on the board ({board.machine.board or board.machine.system})"
+
+
+def _speed_without_engine(shipment: Shipment) -> str:
     latency, device = shipment.latency, shipment.device.title
     measured, predicted = latency.measured, latency.predicted
     if measured is not None:
@@ -127,8 +167,12 @@ def _limits(details: CardDetails, not_verified: Sequence[str]) -> tuple[str, ...
         *own,
         "Images that are unlike those it was tested on may be classified worse than the figures above say; it always "
         "names one of its classes, also for images of none.",
-        *(f"Not verified: {line}" for line in not_verified),
+        *_unverified(not_verified),
     )
+
+
+def _unverified(not_verified: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{_UNVERIFIED}{line}" for line in not_verified)
 
 
 def _image(preprocessing: ModelInput) -> str:

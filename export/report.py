@@ -9,11 +9,21 @@ from fednas.export.board_record import BoardRecord
 from fednas.export.evidence import Accuracy
 from fednas.export.illustrations import Example, Frontier
 from fednas.export.latency_record import Latency
-from fednas.export.manifest import Budget, Header, Model, Shipment, ShippedFile, Status, Verdict, judged_model
+from fednas.export.manifest import (
+    Budget,
+    Header,
+    Model,
+    Shipment,
+    ShippedFile,
+    Status,
+    Verdict,
+    engine_timed_with_one,
+    judged_model,
+)
 from fednas.export.outcome import Outcome
 from fednas.export.preprocessing import ModelInput
 from fednas.export.report_blocks import Bullets, Paragraph, Section, Table, markdown_of
-from fednas.export.report_board import board_section, engines_section
+from fednas.export.report_board import board_section, engines_section, latency_row
 from fednas.export.report_comparisons import (
     candidates_section,
     disagreements_section,
@@ -86,8 +96,7 @@ def what_was_not_verified(shipment: Shipment, models: Sequence[Model], extra: Se
         gaps.append(f"Predicted latency on {device.title}: an estimate from datasheets, not from measurements.")
     if shipment.latency.kind == "none":
         gaps.append(f"Latency on {device.title}: no table was given, so nothing was predicted.")
-    if shipment.latency.measured is None and judged_model(shipment, models).engine is None:
-        gaps.append(f"Latency of the exported file: not measured, because {shipment.latency.not_measured_because}.")
+    gaps += unmeasured_gap(shipment, models)
     if device.runtime == "tensorrt":
         if any(model.engine is None for model in models):
             gaps.append(
@@ -97,6 +106,14 @@ def what_was_not_verified(shipment: Shipment, models: Sequence[Model], extra: Se
     elif shipment.latency.measured is None and device.name != LOCAL:
         gaps.append(f"{device.title} itself: the file was run on the machine that exported it, not there.")
     return (*gaps, *extra)
+
+
+def unmeasured_gap(shipment: Shipment, models: Sequence[Model], board: BoardRecord | None = None) -> tuple[str, ...]:
+    """The gap where the exporting machine could not measure and has no engine; a latency of the board's closes it."""
+    judged = judged_model(shipment, models)
+    if shipment.latency.measured or judged.engine or engine_timed_with_one(judged, board):
+        return ()
+    return (f"Latency of the exported file: not measured, because {shipment.latency.not_measured_because}.",)
 
 
 def report_markdown(report: Report, files: Sequence[ShippedFile], preprocessing: ModelInput) -> str:
@@ -121,7 +138,7 @@ def report_sections(report: Report, files: Sequence[ShippedFile], preprocessing:
         _budgets(shipment.budgets, models),
         frontier_section(report.frontier, shipment.candidates, estimated=shipment.latency.kind == "estimate"),
         candidates_section(shipment.candidates),
-        _latency(shipment.latency),
+        _latency(shipment.latency, _engine_latency(report)),
         _evidence(models, shipment),
         engines_section(models),
         board_section(report.board) if report.board else None,
@@ -214,7 +231,15 @@ def _with_interval(budget: Budget) -> str:
     return f"{value} ({_quantity(budget, budget.low)} to {_quantity(budget, budget.high)})"
 
 
-def _latency(latency: Latency) -> Section:
+def _engine_latency(report: Report) -> tuple[tuple[str, str, str, str], ...]:
+    """The row of the judged model's engine, if one was timed with one image."""
+    engine = engine_timed_with_one(judged_model(report.shipment, report.models), report.board)
+    if engine is None or engine.latency is None:
+        return ()
+    return (latency_row(engine, engine.latency, report.board),)
+
+
+def _latency(latency: Latency, engine_rows: Sequence[tuple[str, str, str, str]]) -> Section:
     rows = []
     if latency.predicted is not None and latency.table is not None:
         predicted = latency.predicted
@@ -241,6 +266,7 @@ def _latency(latency: Latency) -> Section:
         if measured.state == "in turn" and measured.alone_ms is not None:
             warm = "call after call: the caches still hold the network's weights"
             rows.append(("the same file alone", format_latency_ms(measured.alone_ms), "", warm))
+    rows += engine_rows
     if not rows:
         return Section("Latency of one image", (Paragraph(f"Unknown: {latency.not_measured_because}."),))
     return Section("Latency of one image", (Table(("Kind", "Latency", "Interval", "Basis"), tuple(rows)),))

@@ -62,11 +62,12 @@ def markdown_of(title: str, lead: str, sections: Sequence[Section], last: str) -
     parts = [f"# {_no_html(title)}", f"**{_no_html(lead)}**"]
     for section in sections:
         parts.append(f"## {section.title}")
-        parts += [_block(block) for block in section.blocks]
+        parts += [markdown_block(block) for block in section.blocks]
     return "\n\n".join([*parts, last]) + "\n"
 
 
-def _block(block: Block) -> str:
+def markdown_block(block: Block) -> str:
+    """One block in Markdown."""
     match block:
         case Paragraph(text):
             return _no_html(text)

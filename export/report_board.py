@@ -62,6 +62,19 @@ def _accuracy(evidence: ArtefactEvidence) -> tuple[str, str]:
     return str(evidence.artefact_accuracy or "not checked"), lost
 
 
+def latency_row(engine: EngineRecord, read: EngineLatency, board: BoardRecord | None) -> tuple[str, str, str, str]:
+    """Kind, latency, interval and basis of one image by ``engine``, which ``board`` or the exporting machine ran."""
+    median, low, high, p10, p90 = map(
+        format_latency_ms, (read.median_ms, read.low_ms, read.high_ms, read.p10_ms, read.p90_ms)
+    )
+    where = "on the board" if board is not None and engine in board.engines else "on the exporting machine"
+    note = (
+        f"TensorRT {engine.tensorrt_version} engine; 95% interval of the median of {read.runs} runs "
+        f"(10% to 90% of them: {p10} to {p90}), {read.clock}"
+    )
+    return f"measured {where}", median, f"{low} to {high}", note
+
+
 def engine_row(engine: EngineRecord) -> tuple[str, ...]:
     """One engine, under `HEADS`."""
     parity, read = engine.evidence.parity, engine.latency

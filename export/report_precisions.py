@@ -31,13 +31,18 @@ def precisions_section(models: Sequence[Model], files: Sequence[ShippedFile]) ->
         for model in models
         if model.kept_fp32
     ]
-    if any(model.precision == "fp16" for model in models):
-        notes.append(
-            "On x86 processors ONNX Runtime computes an fp16 file in float32 with rounded weights: what stands above "
-            "says nothing about rounded activations. That they do not overflow follows from the values measured on "
-            "the calibration images."
-        )
+    notes += [_half_precision(model) for model in models if model.precision == "fp16"]
     return Section("Precisions", (Table(heads, rows), *map(Paragraph, notes)))
+
+
+def _half_precision(model: Model) -> str:
+    text = (
+        "On x86 processors ONNX Runtime computes an fp16 file in float32 with rounded weights: what stands above "
+        "says nothing about rounded activations. "
+    )
+    if model.calibration is not None and model.calibration.source == "random inputs":
+        return f"{text}Whether they overflow was judged by the values measured on random inputs, not on images."
+    return f"{text}That they do not overflow follows from the values measured on the calibration images."
 
 
 def _not_measured(models: Sequence[Model], why: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from fednas.export.converted_model import ConvertedModel, run_again, why_not_run
 from fednas.export.evidence import ArtefactEvidence, for_few, tolerance_for, verify_artefact
 from fednas.export.folder import COPY_AGAIN, foreign_files, read_manifest, shipped_path
 from fednas.export.manifest import MANIFEST_FILE, Manifest, Model, Status, status_of
+from fednas.export.manifest_figures import contradictions
 from fednas.export.onnx_file import ModelMetadata, OnnxFile, read_onnx_file
 from fednas.export.outcome import Outcome
 from fednas.export.preprocessing import ModelInput
@@ -103,6 +105,7 @@ def find_shipped_folders(folder: Path) -> tuple[Path, ...]:
 def _checks(folder: Path, manifest: Manifest) -> Iterator[Check]:
     yield _files_check(folder, manifest)
     yield _status_check(manifest)
+    yield _figures_check(manifest)
     if manifest.board is not None:
         yield _board_check(folder, manifest)
     preprocessing = _read_preprocessing(folder)
@@ -138,6 +141,11 @@ def _documents_check(folder: Path, manifest: Manifest) -> Check:
         differ = raw_vectors_differ(read_vectors(folder / manifest.test_vectors.file), folder)
         wrong += [f"{name} says something else than {manifest.test_vectors.file}" for name in differ]
     wrong += [f"{name} is shipped, but nothing says what proved it" for name in _unproven(manifest)]
+    wrong += [
+        f"{name} looks like a network of ours, but the manifest knows nothing of it"
+        for name in foreign_files(folder, manifest)
+        if _is_network(name)
+    ]
     return Check(name="documents", passed=not wrong, detail="; ".join(wrong) or "report and test vectors agree")
 
 
@@ -148,6 +156,11 @@ def _unproven(manifest: Manifest) -> list[str]:
     proven |= {str(Path(model.file).with_suffix(".plan")) for model in manifest.models if model.engine}
     kinds = (".onnx", ".plan", *NETWORK_SUFFIXES.values())
     return [file.name for file in manifest.files if file.name.endswith(kinds) and file.name not in proven]
+
+
+def _is_network(name: str) -> bool:
+    """Whether a program that looks for our files by name would load this one."""
+    return any(fnmatchcase(name, f"model.*{kind}") for kind in (".onnx", ".bin", *NETWORK_SUFFIXES.values()))
 
 
 def _board_check(folder: Path, manifest: Manifest) -> Check:
@@ -193,6 +206,13 @@ def _status_check(manifest: Manifest) -> Check:
         detail = f"the manifest says {manifest.status}, but its own evidence makes it {found}"
         return Check(name="status", passed=False, detail=detail)
     return Check(name="status", passed=status != "rejected", detail=f"shipped as {found}")
+
+
+def _figures_check(manifest: Manifest) -> Check:
+    """Whether accuracies and budgets follow from the counts, readings and limits beside them."""
+    wrong = contradictions(manifest)
+    detail = "; ".join(wrong) or "accuracies and budgets follow from the manifest's own figures"
+    return Check(name="figures", passed=not wrong, detail=detail)
 
 
 def _described_check(model: Model, onnx_file: OnnxFile, manifest: Manifest) -> Check:
@@ -305,7 +325,7 @@ def _vector_detail(evidence: ArtefactEvidence, manifest: Manifest) -> str:
 
 
 def _notes(folder: Path, manifest: Manifest) -> tuple[str, ...]:
-    foreign = foreign_files(folder, manifest)
+    foreign = [name for name in foreign_files(folder, manifest) if not _is_network(name)]
     notes = [f"{folder}: not shipped, so not checked: {', '.join(foreign)}"] if foreign else []
     if manifest.status == "unverified":
         notes.append(f"{folder}: accuracy was never checked for this folder")

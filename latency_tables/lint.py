@@ -13,6 +13,7 @@ from fednas.latency_tables.finding import Finding
 from fednas.latency_tables.lint_entries import ENTRY_RULES, copied_from, missing
 from fednas.latency_tables.lint_outliers import outlying
 from fednas.latency_tables.lint_record import RECORD_RULES
+from fednas.latency_tables.lint_session import SESSION_RULES
 from fednas.latency_tables.table import LatencyTable, readings_path
 
 
@@ -25,7 +26,7 @@ def lint(
         blocks: what the table should price: every distinct block of a search space. Empty: not checked.
         others: further tables by name; no measured entry should agree with one of theirs to the last digit.
     """
-    findings = [finding for rule in (*RECORD_RULES, *ENTRY_RULES, outlying) for finding in rule(table)]
+    findings = [finding for rule in (*RECORD_RULES, *SESSION_RULES, *ENTRY_RULES, outlying) for finding in rule(table)]
     findings += missing(table, blocks)
     for name, other in (others or {}).items():
         findings += copied_from(table, name, other)
@@ -34,7 +35,7 @@ def lint(
 
 def contradictions(table: LatencyTable) -> list[Finding]:
     """Errors in the table's account of itself: quick to look for, and nobody should rely on a table that has one."""
-    return [finding for rule in RECORD_RULES for finding in rule(table) if finding.level == "error"]
+    return [finding for rule in (*RECORD_RULES, *SESSION_RULES) for finding in rule(table) if finding.level == "error"]
 
 
 def lint_readings(table: LatencyTable, path: Path) -> list[Finding]:

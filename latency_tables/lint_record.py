@@ -1,6 +1,7 @@
 """What speaks against a table's own account: of its error, its session, its machines, its networks."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,10 @@ EARLIEST = datetime(2024, 1, 1, tzinfo=UTC)
 """Boards without a battery for their clock start in 1970, or in the year of their system image."""
 TIME_ZONE = timedelta(days=1)
 """A clock may be this far ahead: of a board that takes its local time for UTC."""
+WIDE_INTERVAL = 3.0
+NEIGHBOURS, NEIGHBOURING = 2.5, 0.03
+"""Networks, and share of many of them, that may lie inside the one and outside the other: the report's interval for
+each is made without it."""
 ROUNDING = 1e-3
 """Of a latency; what was computed from the entries agrees with them far better."""
 
@@ -43,6 +48,26 @@ def _report(table: LatencyTable) -> Iterator[Finding]:
     if report.interval_coverage < interval.coverage - 2 * scatter:
         message = f"intervals claim {interval.coverage:.0%} and hold {report.interval_coverage:.0%}"
         yield Finding("error", "report", message)
+
+
+def _interval(table: LatencyTable) -> Iterator[Finding]:
+    """The interval was made of the errors on networks: it cannot be far narrower or wider than they ask for."""
+    report, interval = table.report, table.interval
+    held_out = [network for network in table.networks if network.role == "held-out"]
+    if report is None or interval is None or not held_out:
+        return
+    if interval.machine_factor > interval.factor * (1 + ROUNDING):
+        message = f"the interval is x/{interval.factor:.3f}, its part from the machine x/{interval.machine_factor:.3f}"
+        yield Finding("error", "edited", f"{message}: it was changed after it was made")
+        return
+    if interval.factor > WIDE_INTERVAL:
+        yield Finding("warning", "report", f"predictions are known to no better than a factor of {interval.factor:.3g}")
+    errors = [abs(math.log(network.predicted_ms / network.median_ms)) for network in held_out]
+    own = math.log(interval.factor / interval.machine_factor) + 1e-9
+    inside = sum(error <= own for error in errors) / len(errors)
+    if not table.sources and abs(inside - report.interval_coverage) > max(NEIGHBOURS / len(errors), NEIGHBOURING):
+        message = f"the report states that {report.interval_coverage:.0%} of the held-out networks lie in the interval,"
+        yield Finding("error", "edited", f"{message} but by the table's own error {inside:.0%} of the {len(errors)} do")
 
 
 def _session(table: LatencyTable) -> Iterator[Finding]:
@@ -126,6 +151,7 @@ def _wrong_date(date: str) -> str:
 
 RECORD_RULES: tuple[Callable[[LatencyTable], Iterator[Finding]], ...] = (
     _report,
+    _interval,
     _session,
     _fingerprints,
     _edited,

@@ -1,11 +1,9 @@
 """The latency table: what was measured, on what, how well, and how far it can be trusted. A JSON file."""
 
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from fednas.common import (
@@ -18,32 +16,26 @@ from fednas.common import (
     write_atomic,
 )
 from fednas.latency_tables.blocks import BlockKind, BlockSpec, Shortcut
-from fednas.profiles import PRECISIONS
+from fednas.latency_tables.fields import (
+    AtLeastOne,
+    Checked,
+    Count,
+    Latency,
+    Name,
+    NonNegative,
+    Positive,
+    Precision,
+    Share,
+    in_order,
+)
 
 SCHEMA = 1
 Origin = Literal["measured", "modelled", "estimated"]
 SpaceRecord = dict[str, bool | int | float | str | tuple[int | float, ...] | None]
 """A search space as its own file has it: keys and values are for the toolchain to read."""
-Positive = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0)]
-AtLeastOne = Annotated[int, Meta(ge=1)]
-Name = Annotated[PlainText, Meta(min_length=1)]
-Precision = Annotated[str, Meta(pattern=rf"^({'|'.join(PRECISIONS)})\Z", description=f"one of {', '.join(PRECISIONS)}")]
 
 
-class _Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A structure without infinities. Raises ValueError, which the decoder turns into one line with the key."""
-
-    def __post_init__(self) -> None:
-        for field in self.__struct_fields__:
-            value = getattr(self, field)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{field} is {value}; it must be a finite number")
-
-
-class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
+class TableEntry(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """What one block costs, measured alone. The first seven fields are those of `BlockSpec`."""
 
     kind: BlockKind
@@ -53,11 +45,11 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
     in_hw: AtLeastOne
     stride: AtLeastOne
     shortcut: Shortcut
-    median_ms: Positive
+    median_ms: Latency
     """Of the readings after correction for the machine's drift."""
-    p10_ms: Positive | None = None
+    p10_ms: Latency | None = None
     """Tenth and ninetieth percentile, where there are readings enough to claim them (`readings_needed`); else None."""
-    p90_ms: Positive | None = None
+    p90_ms: Latency | None = None
     samples: Count
     """Readings; 0 where nothing was measured."""
     loads: Count = 0
@@ -66,15 +58,14 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Standard error of the median as a share of it: from the readings' median absolute deviation or, if that is more,
     from how blocks of about its latency differ from load to load. One that is loaded once more may lie farther off."""
     origin: Origin
-    smoothed_ms: Positive | None = None
+    smoothed_ms: Latency | None = None
     """The median drawn to the block model, as far as whole networks bore that out; None: not drawn at all."""
     sources: tuple[Count, ...] = ()
     """Of a merged table: the places in ``sources`` of the tables that it came from."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = [ms for ms in (self.p10_ms, self.median_ms, self.p90_ms) if ms is not None]
-        if known != sorted(known):
+        if not in_order(self.p10_ms, self.median_ms, self.p90_ms):
             raise ValueError(f"{self.spec.key}: p10_ms <= median_ms <= p90_ms does not hold")
 
     @property
@@ -99,7 +90,7 @@ class TableEntry(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError(str(err)) from err
 
 
-class Calibration(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Calibration(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From blocks measured alone to blocks inside a network, fitted on whole networks.
 
     contribution = scale * median - overhead - reorder * numbers crossing the block's border + cold * weights.
@@ -118,7 +109,7 @@ class Calibration(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whole networks that it was fitted on; 0: not calibrated, the plain sum of the entries."""
 
 
-class Interval(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Interval(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Prediction interval, multiplicative: latency / factor .. latency * factor."""
 
     coverage: Share
@@ -127,7 +118,7 @@ class Interval(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the machine's own wandering speed asks for; ``factor`` holds it already, beside the table's error."""
 
 
-class Report(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Report(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How well the table predicts whole networks that were kept out of its calibration. Errors are shares."""
 
     subnets: AtLeastOne
@@ -142,23 +133,30 @@ class Report(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     several passes, else between even and odd readings."""
 
 
-class NetworkReading(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NetworkReading(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole network that was measured, beside what the table says of it."""
 
     role: Literal["calibration", "held-out"]
     """Whether the fit saw it."""
     blocks: tuple[Count, ...]
     """Its blocks in order, as places in the table's entries."""
-    median_ms: Positive
+    median_ms: Latency
     """Of the readings after correction for the machine's drift."""
-    p10_ms: Positive | None = None
+    p10_ms: Latency | None = None
     """As in entries."""
-    p90_ms: Positive | None = None
+    p90_ms: Latency | None = None
     samples: AtLeastOne
-    predicted_ms: Positive
+    predicted_ms: Latency
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not in_order(self.p10_ms, self.median_ms, self.p90_ms):
+            raise ValueError(
+                f"a {self.role} network of {self.median_ms} ms: p10_ms <= median_ms <= p90_ms does not hold"
+            )
 
 
-class GpuState(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class GpuState(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Settings and state of an NVIDIA GPU at one moment. None: not readable there."""
 
     driver: PlainText | None = None
@@ -178,7 +176,7 @@ class GpuState(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     """What lowered its clock at that moment, such as ``heat (software)``."""
 
 
-class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Machine(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fingerprint of what measured, and the state it was in. None: could not be read there."""
 
     cpu_model: PlainText
@@ -213,7 +211,7 @@ class Machine(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     numpy_version: PlainText
 
 
-class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Session(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the measuring went."""
 
     plan: PlainText
@@ -269,7 +267,7 @@ class Session(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was wrong with the machine; not empty only in tables that were accepted all the same."""
 
 
-class LayerUse(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LayerUse(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What became of the runtime's own times of single layers, taken of the calibration networks."""
 
     networks: AtLeastOne
@@ -286,7 +284,7 @@ class LayerUse(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why the runtime gave no profile; empty if it gave one."""
 
 
-class Energy(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Energy(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What running the reference network costs, by the machine's own power meter, in a stretch of its own."""
 
     source: PlainText
@@ -306,7 +304,7 @@ class Energy(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same with idle power subtracted; zero where the meter saw no difference."""
 
 
-class Source(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Source(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table that a merged one was made of: where and when its entries were measured."""
 
     name: PlainText
@@ -320,7 +318,7 @@ class Source(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What its readings were divided by, to bring them to the speed of the first source's session."""
 
 
-class LatencyTable(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LatencyTable(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the blocks of a search space cost on one device."""
 
     schema: Literal[1] = 1

@@ -34,6 +34,10 @@ def rewrite_manifest(folder: Path, change: Callable[[dict[str, Any]], None] | No
     path.write_text(json.dumps(manifest))
 
 
+def set_budget(folder: Path, budget: dict[str, Any]) -> None:
+    rewrite_manifest(folder, lambda manifest: manifest["shipment"].update(budgets=[budget]))
+
+
 def edit_model(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:
     model = onnx.load(folder / "model.fp32.onnx")
     change(model)
@@ -48,6 +52,7 @@ def test_a_sound_folder_passes(shipped: Path) -> None:
     assert [check.name for check in report.checks] == [
         "files",
         "status",
+        "figures",
         "documents",
         "model.fp32.onnx: graph",
         "model.fp32.onnx: precision",
@@ -176,6 +181,66 @@ class TestCarefulForger:
         found = failures(folder)["status"]
         assert found.startswith("the manifest says verified, but its own evidence makes it rejected: model.fp32.onnx")
 
+    @pytest.mark.parametrize(
+        ("figure", "value"), [("share", 1.0), ("low", 0.99), ("high", 0.5), ("correct", 398), ("total", 0)]
+    )
+    @pytest.mark.parametrize("whose", ["source_accuracy", "artefact_accuracy"])
+    def test_an_accuracy_that_its_counts_do_not_give(
+        self, shipped: Path, whose: str, figure: str, value: float
+    ) -> None:
+        def improve(manifest: dict[str, Any]) -> None:
+            manifest["models"][0]["evidence"][whose][figure] = value
+
+        rewrite_manifest(shipped, improve)
+        found = failures(shipped)["figures"]
+        assert found.startswith("model.fp32.onnx: an accuracy is stated as ")
+        assert "counts" in found
+
+    # What the folder says: 123,456 MACs, 7,890 parameters, an estimate of 2 ms (1 ms to 4 ms).
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            ({}, None),
+            ({"limit": 3.0, "verdict": "cannot tell"}, None),
+            ({"limit": 0.5, "verdict": "missed"}, None),
+            ({"limit": 3.0}, "the latency budget is stated as met, but its own figures make it cannot tell"),
+            ({"limit": 0.5, "verdict": "cannot tell"}, "stated as cannot tell, but its own figures make it missed"),
+            ({"high": 3.0}, "is judged on 2, but no latency that is estimated has this value and interval"),
+            ({"basis": "measured"}, "is judged on 2, but no latency that is measured has this value"),
+            ({"value": None, "low": None, "high": None, "verdict": "cannot tell"}, "is judged on nothing, but no"),
+        ],
+    )
+    def test_a_latency_budget_that_does_not_follow(
+        self, shipped: Path, change: dict[str, Any], says: str | None
+    ) -> None:
+        budget = {"quantity": "latency", "unit": "ms", "limit": 5.0, "verdict": "met"}
+        reading = {"value": 2.0, "low": 1.0, "high": 4.0, "basis": "estimated"}
+        set_budget(shipped, budget | reading | change)
+        found = failures(shipped).get("figures")
+        assert (found is None) == (says is None)
+        assert (says or "") in (found or "")
+
+    @pytest.mark.parametrize(
+        ("quantity", "limit", "value", "verdict", "says"),
+        [
+            ("macs", 123456, 123456, "met", None),
+            ("params", 7889, 7890, "missed", None),
+            ("macs", 123455, 123456, "met", "the macs budget is stated as met, but its own figures make it missed"),
+            ("macs", 123455, 100000, "met", "is judged on 100000, but the manifest states 123456"),
+            ("params", 8000, 7000, "met", "the params budget is judged on 7000, but the manifest states 7890"),
+            ("size", 100, 99, "met", "the size budget is judged on 99, but the manifest states"),
+            ("size", 100, None, "met", "the size budget is judged on nothing, but the manifest states"),
+        ],
+    )
+    def test_a_budget_on_counts_that_does_not_follow(
+        self, shipped: Path, quantity: str, limit: int, value: int | None, verdict: str, says: str | None
+    ) -> None:
+        counted = {"quantity": quantity, "unit": "", "limit": limit, "value": value, "basis": "exact"}
+        set_budget(shipped, {**counted, "verdict": verdict})
+        found = failures(shipped).get("figures")
+        assert (found is None) == (says is None)
+        assert (says or "") in (found or "")
+
     def test_a_manifest_that_contradicts_itself(self, shipped: Path) -> None:
         rewrite_manifest(shipped, lambda manifest: manifest["shipment"]["latency"].update(not_measured_because=""))
         with pytest.raises(FednasError, match=r"manifest\.json: a latency is either measured or says why not"):
@@ -233,14 +298,34 @@ def test_a_rejected_folder_stays_rejected(ship: Ship, tmp_path: Path) -> None:
 
 def test_what_is_not_checked_is_said(ship: Ship, tmp_path: Path) -> None:
     folder = ship(tmp_path / "board", "tensorrt", real=False)
-    (folder / "model.fp32.plan").write_bytes(b"built on the board")
+    # What the board's script leaves, also if it was killed.
+    for name in ("fp32.plan", "fp32.plan.part", "fp32.images.bin", "fp32.layers.json", "int8.build.log"):
+        (folder / f"model.{name}").write_bytes(b"made on the board")
+    (folder / "timing-10.3-sm87-3f9c1a2b4d5e.cache").write_bytes(b"made on the board")
     (folder / "notes.txt").write_text("mine")
     report = verify_folder(folder)
     assert report.passed
     notes = " ".join(report.notes)
-    assert "not shipped, so not checked: notes.txt" in notes
+    assert f"{folder}: not shipped, so not checked: notes.txt" in report.notes
     assert "accuracy was never checked" in notes
     assert "an engine built on the board is not checked here" in notes
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("model.bf16.onnx", "model.int8.xml", "model.int8.bin"),
+        *("model.fp16.ncnn.param", "model.fp16.ncnn.bin", "model.fp32.old.onnx"),
+    ],
+)
+def test_a_network_that_the_manifest_does_not_know(shipped: Path, name: str) -> None:
+    (shipped / name).write_bytes(b"a network")
+    (shipped / "dump.bin").write_text("mine")
+    assert failures(shipped) == {
+        "documents": f"{name} looks like a network of ours, but the manifest knows nothing of it"
+    }
+    assert verify_folder(shipped).notes == (f"{shipped}: not shipped, so not checked: dump.bin",)
+    assert CliRunner().invoke(app, ["verify", str(shipped)]).exit_code == 4
 
 
 def test_a_parent_stands_for_the_folders_in_it(shipped: Path) -> None:

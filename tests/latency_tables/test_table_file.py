@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from table_examples import BODY, NETWORK, STEM, entry, make_table
+from table_examples import BODY, NETWORK, STEM, entry, make_table, network
 
 from fednas.common import FednasError
 from fednas.latency_tables import (
@@ -102,8 +102,8 @@ def edited(**changes: Any) -> str:
         (edited(entries__0__mean_ms=1.0), r"unknown key 'mean_ms'.*median_ms.*entries\[0\]"),
         (edited(device=None), "missing key device"),
         (edited(entries__0__median_ms="fast"), r"Expected float, got str.*entries\[0\]\.median_ms"),
-        (edited(entries__1__median_ms=-1.0), r"Expected float > 0\.0.*entries\[1\]\.median_ms"),
-        (edited(entries__1__median_ms=0), r"Expected float > 0\.0.*entries\[1\]\.median_ms"),
+        (edited(entries__1__median_ms=-1.0), r"Expected float >= 1e-09.*entries\[1\]\.median_ms"),
+        (edited(entries__1__median_ms=0), r"Expected float >= 1e-09.*entries\[1\]\.median_ms"),
         (edited(entries__0__median_ms=float("nan")), r"the value of key median_ms in line 1 is NaN, no number; mend"),
         (edited(entries__0__p90_ms=float("-inf")), "the value of key p90_ms in line 1 is -Infinity, no number"),
         (edited(precision="fp33"), "key precision must be one of fp32, fp16, int8"),
@@ -121,6 +121,7 @@ def edited(**changes: Any) -> str:
         (edited(date="2026-13-02T03:04:05+00:00"), "key date must be a date and time in UTC"),
         (edited(date="2026-01-02T03:04:05+02:00"), "key date must be a date and time in UTC"),
         (edited(entries__0__samples=1.5), r"Expected int, got float.*samples"),
+        (edited(entries__0__median_ms=1e300), r"Expected float <= 1000000000\.0.*entries\[0\]\.median_ms"),
         (edited(entries__0__p10_ms=2.0), "stem-in3-out8-hw4-s1: p10_ms <= median_ms <= p90_ms"),
         (edited(entries__0__mid_channels=8), "a stem block cannot have these fields"),
         (edited(entries__0__origin="guessed"), r"key entries\[0\]\.origin is 'guessed'; it must be one of measured"),
@@ -143,6 +144,7 @@ def test_what_is_not_exactly_right_is_refused_by_its_key(content: str, message: 
         ("\n", "is empty"),
         (make_table().to_json()[:-20], "is cut off; copy the file again, completely"),
         (make_table().to_json()[:101], "is cut off"),
+        (make_table().to_json() + "x", "goes on behind its end; copy the file again"),
         (edited(schema=0), "has schema 0, this version reads 1; copy the file again"),
         (edited(schema=7), "has schema 7, newer than the 1 that this version reads; install the version of fednas-exp"),
         ('{"schema": 1, "space": ' + "[" * 100_000 + "]" * 100_000 + "}", "is nested too deep"),
@@ -151,8 +153,24 @@ def test_what_is_not_exactly_right_is_refused_by_its_key(content: str, message: 
 def test_what_is_wrong_with_the_whole_file_is_said_in_one_line(content: str, message: str) -> None:
     with pytest.raises(FednasError, match=message) as caught:
         table_from_json(content, "latency table cpu.json")
-    assert re.match(r"latency table cpu\.json (is|has) ", str(caught.value))
+    assert re.match(r"latency table cpu\.json (is|has|goes) ", str(caught.value))
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_outside_its_own_percentiles_is_refused() -> None:
+    kept = network("held-out", (0, 1, 2), 6.0, 6.0)
+    document = json.loads(make_table(networks=(kept,)).to_json())
+    document["networks"][0]["median_ms"] = 9.0
+    with pytest.raises(
+        FednasError, match=r"held-out network of 9\.0 ms: p10_ms <= median_ms <= p90_ms does not hold"
+    ):
+        table_from_json(json.dumps(document), "table")
+
+
+def test_text_that_is_not_utf_8_is_named() -> None:
+    content = make_table(device="caf\u00e9").to_json().encode("latin-1")
+    with pytest.raises(FednasError, match=r"latency table cpu\.json is not UTF-8 text"):
+        table_from_json(content, "latency table cpu.json")
 
 
 def test_a_block_that_stands_twice_is_refused() -> None:

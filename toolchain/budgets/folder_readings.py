@@ -58,17 +58,21 @@ def _latency(manifest: "Manifest", model: "Model", budget: Budget) -> Known | Mi
     engine = manifest.engine_latency(model)
     if engine is not None:
         return _measured(latency, engine)
-    if model.precision == shipment.precision:
-        return _measured(latency, latency.measured)
-    return _measured(latency, model.measured)
+    measured = latency.measured if model.precision == shipment.precision else model.measured
+    if measured is None and (batches := manifest.engine_batches(model)):
+        return _unmeasured(f"its engine was timed with batch {', '.join(map(str, batches))} only, not with one image")
+    return _measured(latency, measured)
 
 
 def _measured(latency: "Latency", measured: "MeasuredLatency | EngineLatency | None") -> Known | Missing:
     if measured is None:
-        why = latency.not_measured_because or "the machine was not fit"
-        return Missing("measured", f'not measured: {why}; latency = "predicted" uses the prediction')
+        return _unmeasured(latency.not_measured_because or "the machine was not fit")
     reading = _reading("latency", measured.median_ms, measured.low_ms, measured.high_ms)
     return Known(reading, "measured", f"95 % interval of the median of {measured.runs} runs")
+
+
+def _unmeasured(why: str) -> Missing:
+    return Missing("measured", f'not measured: {why}; latency = "predicted" uses the prediction')
 
 
 def _predicted(latency: "Latency") -> Known | Missing:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fednas.common import ExitCode, FednasError
+from fednas.common import AskedToEnd, ExitCode, FednasError
 from fednas.toolchain.cli.output import emit, settings
 
 INTERRUPTED = 130
@@ -27,6 +27,8 @@ def user_errors() -> Iterator[None]:
         _leave(err, err.message, err.hint, err.exit_code)
     except KeyboardInterrupt as err:
         _leave(err, "interrupted; nothing was left half written", "", INTERRUPTED)
+    except AskedToEnd as err:
+        _leave(err, f"ended by {err.signal_name}; nothing was left half written", "", err.status)
     except MemoryError as err:
         _leave(err, "out of memory", "close other programs or use a smaller batch", ExitCode.USER_ERROR)
     except BrokenPipeError:

@@ -1,7 +1,10 @@
 """From option values to domain objects, the same way in every command."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from fednas.common import FednasError, parse_bytes, parse_count, parse_latency_ms, unknown_name
 from fednas.toolchain.cli.output import warn
@@ -19,6 +22,19 @@ def accounting_from(text: str) -> "Accounting":
     if text not in ACCOUNTINGS:
         raise unknown_name("accounting", text, ACCOUNTINGS)
     return ACCOUNTINGS[text]
+
+
+def given_parameters(context: typer.Context) -> set[str]:
+    """Names of the parameters that stood on the command line, such as ``max_macs``."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def finite_seconds(value: float) -> float:
+    """An option's callback: click's lowest value lets ``nan`` pass, and ``inf`` never ends."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number of seconds; give one such as 6.")
+    return value
 
 
 def refuse_input(option: str, path: Path, *inputs: Path | None) -> None:

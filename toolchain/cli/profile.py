@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fednas.common import FednasError, file_errors, make_folder, sha256_of, unknown_name
+from fednas.common import AskedToEnd, FednasError, file_errors, make_folder, sha256_of, unknown_name
 from fednas.profiles import PRECISIONS, find_profile
 from fednas.toolchain.cli.options import ProfilesOption, SpaceOption, SupernetOption
 from fednas.toolchain.cli.output import emit, note, progress_bar, warn
@@ -157,7 +157,7 @@ def profile(
                 accept_unfit=accept_unfit,
                 progress=progress,
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, AskedToEnd):
         note(f"the readings so far stand in {partial}; --resume goes on with them")
         raise
     save_table(table, path)

@@ -1,20 +1,14 @@
 """The main job: what the command line does without a subcommand."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from fednas.common import (
-    FednasError,
-    make_folder,
-    parse_bytes,
-    parse_share,
-    unknown_name,
-)
+from fednas.common import FednasError, parse_share, unknown_name
 from fednas.profiles import find_profile
+from fednas.toolchain.cli.engine_options import engine_options, prepare_engines, require_tensorrt_device
 from fednas.toolchain.cli.options import (
     MaxLatencyOption,
     MaxMacsOption,
@@ -25,11 +19,11 @@ from fednas.toolchain.cli.options import (
     TableOption,
 )
 from fednas.toolchain.cli.output import emit, note, progress_bar, settings, warn
-from fednas.toolchain.cli.parsing import budgets_from
+from fednas.toolchain.cli.parsing import budgets_from, finite_seconds, given_parameters
 from fednas.toolchain.cli.ship_text import shipped_document, shipped_text, warnings_of
 
 if TYPE_CHECKING:
-    from fednas.export import EngineOptions, InputType
+    from fednas.export import InputType
     from fednas.profiles import DeviceProfile
 
 
@@ -92,6 +86,7 @@ def fednas_export(
         float,
         typer.Option(
             min=0.0,
+            callback=finite_seconds,
             help="Time to measure blocks, and each TensorRT engine, where this machine is the device; "
             "0: measure nothing, estimate.",
         ),
@@ -105,7 +100,7 @@ def fednas_export(
     Without --supernet, the embedded one (trained on scikit-learn's digits) is used.
 
     Exit codes: 0 done; 1 something you can mend; 2 wrong usage; 3 a budget is missed; 4 verification failed;
-    5 cannot tell; 70 a bug of ours; 130 interrupted.
+    5 cannot tell; 70 a bug of ours; 130 interrupted; 143 ended by SIGTERM.
     """
     if version:
         from fednas.profiles import installed_version
@@ -123,6 +118,8 @@ def fednas_export(
         _help_or_error(context)
     budgets = budgets_from(max_latency, max_macs, max_params, max_size, of_file=True)
     devices = _distinct_devices(device or (), profiles)
+    parameters = given_parameters(context)
+    require_tensorrt_device(parameters, list(devices.values()))
     from fednas.export import tolerance_for
     from fednas.toolchain.ship import ShipJob, ship
     from fednas.toolchain.ship.job import worst_exit_code
@@ -144,9 +141,10 @@ def fednas_export(
         candidates=candidates,
         card=card,
         runtimes=tuple(part.strip() for given in runtime or () for part in given.split(",")),
-        engine=_engine_options(workspace, optimization_level, engine_batches, timing_caches),
+        engine=engine_options(workspace, optimization_level, engine_batches, timing_caches),
         max_accuracy_drop=_accuracy_drop(max_accuracy_drop),
     )
+    prepare_engines(parameters, job.engine, list(devices.values()))
     if supernet is None:
         note("no --supernet given: using the embedded one, trained on scikit-learn's digits (8x8 grey images)")
     with progress_bar("export") as progress:
@@ -171,25 +169,6 @@ def _distinct_devices(names: Sequence[str], profiles: Path | None) -> "dict[str,
     return devices
 
 
-def _engine_options(
-    workspace: str | None, optimization_level: int, batches: str, timing_caches: Path | None
-) -> "EngineOptions":
-    from fednas.export import BatchRange, EngineOptions
-
-    sizes = batches.split(",")
-    if len(sizes) != 3 or not all(size.strip().isdecimal() for size in sizes):
-        raise FednasError(f"--engine-batches {batches!r} is not three whole numbers", hint="such as 1,1,8")
-    smallest, tuned, largest = map(int, sizes)
-    if timing_caches is not None:
-        make_folder(timing_caches, "folder of timing caches")
-    options = EngineOptions(
-        optimization_level=optimization_level,
-        batches=BatchRange(smallest=smallest, tuned=tuned, largest=largest),
-        timing_caches=timing_caches,
-    )
-    return options if workspace is None else replace(options, workspace_bytes=parse_bytes(workspace, "--workspace"))
-
-
 def _accuracy_drop(text: str | None) -> float | None:
     return None if text is None else parse_share(text, "--max-accuracy-drop", example="1% or 0.01")
 
@@ -203,9 +182,7 @@ def _input_type(text: str) -> "InputType":
 
 def _help_or_error(context: typer.Context) -> NoReturn:
     """The help for the bare program name; an error for options that would do nothing without a device."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    if settings.json or [name for name in given if name not in ("json", "quiet")]:
+    if settings.json or given_parameters(context) - {"json", "quiet"}:
         raise FednasError("no device was named", hint="add --device cpu; `fednas-export devices` lists all")
     typer.echo(context.get_help())
     raise typer.Exit

@@ -142,9 +142,11 @@ def _candidates_row(candidates: "Sequence[Candidate]") -> list[tuple[str, str]]:
         return [("candidates", text)]
     why = why_not_measured(candidates)
     if len(missing) == len(candidates):
-        return [("candidates", f"{NOT_COMPARED}: none of {len(candidates)} was measured: {why}")]
-    kept = "; kept by prediction: those measured miss the budget" if any(each.kept for each in missing) else ""
-    return [("candidates", f"{len(missing)} of {len(candidates)} not measured and left out: {why}{kept}")]
+        text = f"{NOT_COMPARED}: none of {len(candidates)} was measured: {why}"
+    else:
+        kept = "; kept by prediction: those measured miss the budget" if any(each.kept for each in missing) else ""
+        text = f"{len(missing)} of {len(candidates)} not measured and left out: {why}{kept}"
+    return [("candidates", f"{text}. {told_apart(candidates)}".rstrip())]
 
 
 def warnings_of(found: "ShippedDevice") -> list[str]:

@@ -26,7 +26,7 @@ _OTHER_SPEED = 1.05
 
 def validate(
     file: TableArgument,
-    subnets: Annotated[int, typer.Option(min=4, help="Fresh networks to measure.")] = 30,
+    subnets: Annotated[int, typer.Option(min=4, max=1000, help="Fresh networks to measure.")] = 30,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for readings, at least nine of each network.")] = 10.0,
     space: SpaceOption = None,
     supernet: SupernetOption = None,

@@ -27,8 +27,8 @@ def verify(
     board, and the index is written anew.
 
     Exit codes: 0 all is well; 4 a check failed; 5 the board made no engine of a model; 1 no folder of ours, a file
-    is missing, or a result of another kit; with --import also 3 (the measured latency misses its budget) and 5 (its
-    interval straddles it).
+    is missing, or a result of another kit or GPU; with --import also 3 (the measured latency misses its budget) and 5
+    (its interval straddles it).
     """
     from fednas.export import check_index, find_shipped_folders, verify_folder
     from fednas.toolchain.cli.output import emit, note, table
@@ -56,14 +56,15 @@ def verify(
 
 def _imported(folder: Path, folders: Sequence[Path], result_file: Path) -> "Manifest":
     """Fold a board's result into the one of ``folders`` that it is of, and into the index in ``folder``."""
-    from fednas.export import check_index, folder_of_board_result, import_board_result, refresh_index
+    from fednas.export import folder_of_board_result, import_board_result, refresh_index, require_renewable_index
 
     target = folder_of_board_result(folders, result_file)
-    # An index that disagrees already is left for the checks to find.
-    refresh = target != folder and check_index(folder) is None
+    if target == folder:
+        return import_board_result(target, result_file)
+    # Before anything is written: an index that stays behind would contradict the folder.
+    require_renewable_index(folder)
     manifest = import_board_result(target, result_file)
-    if refresh:
-        refresh_index(folder)
+    refresh_index(folder)
     return manifest
 
 

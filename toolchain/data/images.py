@@ -1,6 +1,8 @@
 """Images in memory: raw pixels, labels, class names and the three parts of a data set."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +73,11 @@ class ImageData:
                 hint="number the classes from 0",
             )
 
+    def seen_test_images(self) -> int:
+        """How many test images are, pixel by pixel, among the training or validation images."""
+        seen = {digest for part in (self.train, self.validation) for digest in _digests(part.images)}
+        return sum(digest in seen for digest in _digests(self.test.images))
+
     def with_preprocessing(self, preprocessing: Preprocessing) -> "ImageData":
         """The same images, prepared as a trained network wants them; raises `FednasError` if they cannot be."""
         if (brightest := float(self.train.images.max())) > preprocessing.value_range_max:
@@ -113,3 +120,8 @@ class ImageData:
                 f"data set {self.name} has {len(self.class_names)} classes, but the network has {classes}",
                 hint="use the data that the network was made for, or another search space",
             )
+
+
+def _digests(images: Array) -> Iterator[bytes]:
+    """Of the pixels of each image; digests, because the images of a large set do not fit into memory twice."""
+    return (blake2b(image.tobytes(), digest_size=16).digest() for image in images)

@@ -47,8 +47,10 @@ def cifar(name: str, folder: Path) -> ImageData:
     try:
         parts = [kind(root=str(folder), train=train, download=False) for train in (True, False)]
     except (RuntimeError, OSError, EOFError) as err:
+        own = folder / kind.base_folder
+        what = f"files of {own} are missing or damaged" if own.is_dir() else f"{own} is not there"
         raise FednasError(
-            f"folder {folder} does not hold {name} in torchvision's layout: {err}".split("\n")[0].rstrip("."),
+            f"folder {folder} does not hold {name} in torchvision's layout: {what}, and nothing is downloaded",
             hint=f"unpack the official python archive of {name} there",
         ) from err
     train, test = (

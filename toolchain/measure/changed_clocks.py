@@ -6,16 +6,13 @@ an error, Ctrl-C, SIGTERM or SIGHUP. A kill leaves it, and the next run in that 
 
 import contextlib
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import BinaryIO, Literal
 
 import msgspec
 
-from fednas.common import FednasError, decode_json, encode_json, file_errors
+from fednas.common import FednasError, decode_json, encode_json, ending_signals_raise, file_errors
 from fednas.toolchain.measure.settings import PowerMode, Setting, System, lockable, setting_named
 
 try:
@@ -63,7 +60,7 @@ def clocks_as_asked(
     with _state_file(folder) as stream:
         state = _State(tuple(_Before(setting.name, dict(setting.before())) for setting in settings))  # type: ignore[arg-type]
         _keep(stream, state, folder / STATE)
-        with _signals_raise():
+        with ending_signals_raise("SIGTERM", "SIGHUP"):
             try:
                 for setting in settings:
                     setting.change()
@@ -155,22 +152,3 @@ def _locked(stream: BinaryIO) -> bool:
         except OSError:
             return False
     return True
-
-
-@contextlib.contextmanager
-def _signals_raise(signals: Sequence[str] = ("SIGTERM", "SIGHUP")) -> Iterator[None]:
-    """Let a request to end unwind the stack, so that the clocks are put back."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def unwind(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    numbers = [getattr(signal, name) for name in signals if hasattr(signal, name)]
-    old = [signal.signal(number, unwind) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, old, strict=True):
-            signal.signal(number, handler)

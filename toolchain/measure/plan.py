@@ -39,6 +39,8 @@ blocks, and all that it says of its own error, stands on a few dozen networks.""
 FEWEST_PASSES, MOST_PASSES, SECONDS_PER_PASS = 3, 5, 60.0
 """A network loaded anew lies elsewhere in memory, and is up to some per cent faster or slower for it: three times at
 least, and more often where the readings of a pass take longer than loading does."""
+LARGEST_TENSOR = 4 * 2**30
+"""Bytes that one tensor of a batch may take."""
 CALLS = 2
 """For each reading: one to warm the caches, one that counts."""
 Specs = tuple[BlockSpec, ...]
@@ -81,9 +83,24 @@ def plan_for(name: str, space: SearchSpace, *, seed: int = 0, seconds: float = 6
     """
     if name not in _PLANS:
         raise unknown_name("plan", name, PLANS)
+    require_seconds(seconds)
+    _require_batch(space, batch)
+    return _PLANS[name](space, seed=seed, seconds=seconds, batch=batch)
+
+
+def require_seconds(seconds: float) -> None:
+    """Raise `FednasError` unless one can measure for so long."""
     if not 0 < seconds < math.inf:
         raise FednasError(f"--seconds is {seconds}; it must be a number above zero", hint="such as 60")
-    return _PLANS[name](space, seed=seed, seconds=seconds, batch=batch)
+
+
+def _require_batch(space: SearchSpace, batch: int) -> None:
+    """Raise `FednasError` for a batch that no board holds; what a kit's board has is not known where it is written."""
+    image = max(spec.in_channels * spec.in_hw**2 for spec in blocks_of(space, largest_architecture(space)))
+    if (largest := 4 * batch * image) > LARGEST_TENSOR:
+        most = max(1, LARGEST_TENSOR // (4 * image))
+        message = f"--batch is {batch}: one tensor of the largest network would take {largest / 2**30:,.1f} GiB"
+        raise FednasError(message, hint=f"give {most} or fewer, which take {LARGEST_TENSOR >> 30} GiB")
 
 
 def sparse_plan(space: SearchSpace, *, seed: int = 0, seconds: float = 60.0, batch: int = 1) -> Plan:

@@ -5,6 +5,16 @@ from enum import StrEnum
 
 from fednas.common import ExitCode, FednasError
 from fednas.latency_tables import LatencyTable, Machine, launch_dominated
+from fednas.latency_tables.unfit_limits import (
+    CROWDED,
+    UNFIT_DRIFT,
+    UNFIT_HALVES,
+    UNFIT_INTERRUPTED,
+    UNFIT_STOLEN,
+    UNFIT_STOPS,
+    UNFIT_THROTTLED,
+    UNFIT_TIMER,
+)
 from fednas.toolchain.measure.conditions import Conditions
 from fednas.toolchain.measure.job import Collected
 from fednas.toolchain.measure.journal import Reading
@@ -13,18 +23,6 @@ from fednas.toolchain.measure.sittings import Sitting
 
 UNFIT_REPEATABILITY, UNFIT_LOADED_AGAIN = 0.05, 0.08
 """Of networks that were loaded once, and loaded again: those differ by up to 4 % on a quiet machine."""
-UNFIT_DRIFT = 2.0
-"""Ratio of the slowest to the fastest moments (95th to 5th percentile) that correction is not trusted with."""
-UNFIT_HALVES = 1.15
-"""How much slower or faster the second half of the session may be: heat, or a job that came or went."""
-UNFIT_INTERRUPTED = 0.25
-"""Share of readings during which the system ran another program on our core."""
-UNFIT_STOLEN = 0.05
-UNFIT_THROTTLED = 0.01
-UNFIT_STOPS = 0.01
-UNFIT_TIMER = 0.02
-CROWDED = 0.25
-"""Cores that other programs may keep busy beyond those that we leave free: daemons take a few per cent."""
 
 
 class Remedy(StrEnum):

@@ -50,7 +50,7 @@ def doubts_about_data(source: "Source", logits: "NDArray[np.float32]", *, as_tra
             f"supernet and data set {source.data.name} do not belong together: {'; and '.join(found)}",
             hint="give the images as in training: pixel range, colours, order of classes (--data none checks nothing)",
         )
-    few = _few_images(len(source.data.test))
+    few = _few_images(len(source.data.test)) + _seen_images(source.seen_test_images, len(source.data.test))
     untrained = "" if as_trained else ", and is this architecture trained and recalibrated"
     asked = f"are these the images that the supernet was made for{untrained}?"
     return (*(f"Data: {sign}; {asked}" for sign in found), *few)
@@ -62,6 +62,16 @@ def _few_images(count: int) -> tuple[str, ...]:
         return ()
     images = "one test image" if count == 1 else f"{count} test images"
     return (f"Data: accuracy and parity stand on {images} only; give {FEW_IMAGES} or more",)
+
+
+def _seen_images(seen: int, count: int) -> tuple[str, ...]:
+    """A doubt where test images are no unseen ones; from the first one on, since digits have none."""
+    if not seen:
+        return ()
+    return (
+        f"Data: {seen:,} of {count:,} test images are also among the training or validation images: the accuracy is "
+        "not that of unseen images",
+    )
 
 
 def strange_statistics(data: ImageData) -> str:

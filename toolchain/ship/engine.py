@@ -19,10 +19,21 @@ from fednas.export import (
     nothing_left_if_it_fails,
     tensorrt_status,
 )
-from fednas.profiles import DeviceProfile
+from fednas.profiles import DeviceProfile, TensorRT
 from fednas.toolchain.doctor import nvidia_gpu
 
 CLOCK = "device events, no CUDA graph"
+
+
+def builds_engine(profile: DeviceProfile) -> bool:
+    """Whether this machine is of the device's kind and can build its engine."""
+    return profile.tensorrt is not None and tensorrt_status().can_build and not _other_gpu(profile.tensorrt)
+
+
+def _other_gpu(tensorrt: TensorRT) -> str:
+    """How the GPU here differs from the device's; empty if it does not, or does not say."""
+    here, wanted = nvidia_gpu().compute_capability, tensorrt.compute_capability
+    return "" if here in (None, wanted) else f"this GPU has capability {here}, the device {wanted}"
 
 
 def engine_here(
@@ -57,10 +68,8 @@ def engine_here(
     """
     if profile.tensorrt is None or not tensorrt_status().can_build:
         return None, ()
-    here, wanted = nvidia_gpu().compute_capability, profile.tensorrt.compute_capability
-    if here not in (None, wanted):
-        why = f"The TensorRT engine: not built here, because this GPU has capability {here}, the device {wanted}."
-        return None, (why,)
+    if other := _other_gpu(profile.tensorrt):
+        return None, (f"The TensorRT engine: not built here, because {other}.",)
     plan = model_file.with_suffix(".plan")
     start = time.perf_counter()
     with nothing_left_if_it_fails(model_file.parent):

@@ -84,6 +84,12 @@ class ShipJob:
         require_runtimes(self.runtimes, list(self.devices.values()), self.shipped_precisions, self.input_type)
         require_input_type(self.input_type, list(self.devices.values()))
         require_images(self.data, self.shipped_precisions, self.max_accuracy_drop)
+        if self.fp16_io and "fp16" not in self.precisions:
+            raise FednasError(
+                "--fp16-io is for the fp16 file, and --precision asks for none",
+                hint="add fp16 to --precision, or leave it out",
+                exit_code=ExitCode.USAGE,
+            )
         if self.fp16_io and self.input_type != "float32":
             hint = "leave out one of them"
             raise FednasError("--fp16-io and --input uint8 both say what the file reads", hint=hint)

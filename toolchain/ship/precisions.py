@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fednas.toolchain.ship.job import ShipJob
 
 RANDOM_CALIBRATION_INPUTS = 256
+JUDGED_ON_RANDOM_INPUTS = "fp16: whether half precision overflows was judged on random inputs only, not on images."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +120,13 @@ def _converted(
 ) -> Artefact:
     if precision == "fp16":
         onnx_file, kept = fp16_from_onnx(source, target, calibration, keep_io_types=not job.fp16_io)
-        record = calibration.record(FP16_METHOD)
-        return Artefact(precision=precision, onnx_file=onnx_file, kept_fp32=kept, calibration=record)
+        return Artefact(
+            precision=precision,
+            onnx_file=onnx_file,
+            kept_fp32=kept,
+            calibration=calibration.record(FP16_METHOD),
+            remarks=() if calibration.real else (JUDGED_ON_RANDOM_INPUTS,),
+        )
     graph = Int8Graph(source, calibration, profile.runtime, target.parent)
     mixed, remarks = _mixed(graph, job, calibration)
     return Artefact(

@@ -32,6 +32,8 @@ class Source:
     """False: neither the supernet nor a data set says how images are prepared."""
     strange_statistics: str = ""
     """How the images differ from what the supernet was made for, by their pixels; empty if they do not."""
+    seen_test_images: int = 0
+    """Test images that the training or validation images hold too."""
 
     @property
     def space(self) -> SearchSpace:
@@ -57,7 +59,15 @@ def open_source(supernet: Path | None, data: str | None) -> Source:
     identity = Supernet(name="embedded" if supernet is None else path.name, sha256=sha256_of(path))
     if images is None:
         return Source(loaded, identity, None, _preprocessing(header, None), header.preprocessing is not None)
-    return Source(loaded, identity, images, _preprocessing(header, images), True, strange_statistics(images))
+    return Source(
+        loaded,
+        identity,
+        images,
+        _preprocessing(header, images),
+        True,
+        strange_statistics(images),
+        images.seen_test_images(),
+    )
 
 
 def _as_trained(header: SupernetHeader, images: ImageData) -> ImageData:

@@ -79,7 +79,7 @@ def write_device_folder(
     inputs = proof_inputs(source, job.input_type)
     logits = _logits(module, inputs.network)
     as_trained = job.architecture is None and job.recalibrate
-    doubts = doubts_about_data(source, logits, as_trained=as_trained)
+    doubts = doubts_about_data(source, logits, as_trained=as_trained) + _stale_batch_norms(job, source)
     proof = Proof(inputs.file, inputs.labels if source.data else None, logits, job.max_accuracy_drop)
     proven = _all_proven(artefacts, proof, job, source, profile, choice, report)
     models = [each.model for each in proven]
@@ -203,6 +203,17 @@ def _subnet(job: "ShipJob", source: Source, answer: SearchAnswer) -> tuple["nn.M
         return module, 0
     images = source.data.preprocessing.apply(source.data.train.images)
     return module, recalibrate_batch_norm(module, images, RECALIBRATION_IMAGES).samples
+
+
+def _stale_batch_norms(job: "ShipJob", source: Source) -> tuple[str, ...]:
+    """That nothing shows what the supernet's own statistics do to this subnet; with data its accuracy does."""
+    if source.data is not None or source.space.normalization == "none":
+        return ()
+    advice = "give --data" if job.recalibrate else "give --data and leave out --no-recalibrate"
+    return (
+        "Batch norms: they are as the supernet has them, not recalibrated for this subnet, so its predictions may be "
+        f"useless; {advice}",
+    )
 
 
 def _metadata(source: Source, answer: SearchAnswer) -> ModelMetadata:

@@ -13,9 +13,10 @@ from fednas.latency_tables import Interval, LatencyTable, MeasuredLatencyModel, 
 from fednas.toolchain.measure.analysis import Analysis
 from fednas.toolchain.measure.calibration import MeasuredNetwork, report_of
 from fednas.toolchain.measure.environment import read_machine
+from fednas.toolchain.measure.here import require_cores
 from fednas.toolchain.measure.job import Collected, MeasuringJob
 from fednas.toolchain.measure.local import collect_here
-from fednas.toolchain.measure.plan import Plan, Specs, fresh_networks
+from fednas.toolchain.measure.plan import Plan, Specs, fresh_networks, require_seconds
 from fednas.toolchain.measure.runtimes import find_runtime
 from fednas.toolchain.measure.unfit import remarks_on
 from fednas.toolchain.space import SearchSpace, blocks_of, largest_architecture
@@ -102,6 +103,9 @@ def validate(
     if table.report is None or table.interval is None:
         raise FednasError("the table claims no error, so there is nothing to validate", hint="profile the device again")
     require_same_machine(table)
+    require_seconds(seconds)
+    require_cores(table.threads)
+    find_runtime(table.runtime).require_precision(table.precision)
     networks = _fresh(table, space, subnets, seed)
     reference = blocks_of(space, largest_architecture(space))
     for specs in (reference, *networks):

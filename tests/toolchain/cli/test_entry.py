@@ -1,5 +1,6 @@
-"""Where the console script starts: the earliest Ctrl-C, and output that cannot be written."""
+"""Where the console script starts: the earliest Ctrl-C, SIGTERM, and output that cannot be written."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,33 @@ def test_ctrl_c_before_any_command_runs_is_one_line(
         main()
     assert stop.value.code == 130
     assert capsys.readouterr().err == "fednas-export: interrupted; nothing was left half written\n"
+
+
+STUCK = """
+import sys, time
+from fednas.toolchain.entry import main
+from fednas.toolchain.ship import job
+
+def stuck(*_):
+    print("begun", flush=True)
+    time.sleep(60)
+
+job.write_device_folder = stuck
+sys.argv[1:] = ["--device", "jetson", "--max-macs", "1M", "--quiet", "--out", sys.argv[1]]
+main()
+"""
+
+
+def test_sigterm_tidies_up_like_ctrl_c(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STUCK, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "begun\n"
+        assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"]
+        job.send_signal(signal.SIGTERM)
+        _, said = job.communicate()
+    assert (job.returncode, said) == (143, "fednas-export: ended by SIGTERM; nothing was left half written\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

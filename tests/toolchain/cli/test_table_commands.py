@@ -236,6 +236,19 @@ def test_show_never_writes_its_page_over_the_table(folder: Path) -> None:
     assert one.read_bytes() == before
 
 
+def test_a_page_needs_a_file_to_go_to(folder: Path) -> None:
+    code, _, err = run("table", "show", folder / "one.json", "--html", folder)
+    assert code == ExitCode.USER_ERROR
+    assert "is a folder, so no file can be written there; name a file" in err
+
+
+def test_validate_wants_a_time_and_a_number_of_networks_that_end(folder: Path) -> None:
+    code, _, err = run("table", "validate", folder / "one.json", "--seconds", "nan")
+    assert (code, "--seconds is nan; it must be a number above zero" in err) == (ExitCode.USER_ERROR, True)
+    code, _, err = run("table", "validate", folder / "one.json", "--subnets", "1000000000")
+    assert (code, "1000000000" in err) == (ExitCode.USAGE, True)
+
+
 def test_profile_and_frontier_overwrite_no_input(folder: Path) -> None:
     space, table = folder / "space.json", folder / "one.json"
     before = space.read_bytes(), table.read_bytes()
@@ -283,6 +296,8 @@ def test_validate_finds_a_table_that_is_wrong(folder: Path, tmp_path: Path) -> N
         ({"report": None}, "claims no error, so there is nothing to validate"),
         ({"space": {"num_stages": 2}}, r"latency table .*: space: missing key"),
         ({"schema": 7, "zones": []}, "schema 7, newer than the 1 that this version reads"),
+        ({"threads": 4096}, r"--threads is 4096; this process may use \d+ core"),
+        ({"precision": "fp16"}, "onnxruntime cannot time fp16 models"),
     ],
 )
 def test_validate_refuses_what_it_cannot_judge(

@@ -6,83 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from board_results import result_of, run
+from typer.testing import Result
 
 from fednas.export import read_manifest
-from fednas.export.board.kit import read_kit
-from fednas.toolchain.cli import app
 
 Edit = Callable[[dict[str, Any]], object]
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
-
-
-@pytest.fixture(scope="module")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("work") / "shipped"
-    done = run(
-        "--device", "jetson", "--precision", "int8", "--max-macs", "1M", "--max-latency", "5ms", "--out", str(out)
-    )
-    assert done.exit_code == 0, done.stderr
-    return out / "jetson"
-
-
 @pytest.fixture
-def folder(once: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(once, tmp_path / "jetson"))
-
-
-def result_of(folder: Path, *, wrong_by: float = 0.0, median_ms: float = 2.0) -> dict[str, Any]:
-    """What the script would write if both engines gave the source's logits, moved by ``wrong_by``."""
-    kit = read_kit(folder)
-    with np.load(folder / "test_vectors.npz") as vectors:
-        source = vectors["logits"].astype(float)
-    engines = [
-        {
-            "model": model.file,
-            "model_sha256": model.sha256,
-            "precision": model.precision,
-            "failed": "",
-            "passed": True,
-            "faults": [],
-            "engine": model.file.replace(".onnx", ".plan"),
-            "engine_sha256": "ab" * 32,
-            "engine_bytes": 12345,
-            "build_seconds": 20.5,
-            "options": ["--stronglyTyped"],
-            "strongly_typed": True,
-            "logits": (source + wrong_by).tolist(),
-            "max_relative_error": wrong_by / float(np.abs(source).max()),
-            "top1_agreement": 1.0,
-            "max_abs_errors": [wrong_by] * len(source),
-            "clock": "device events, no CUDA graph",
-            "batch": 1,
-            "samples_ms": [median_ms + 0.001 * (i - 75) for i in range(151)],
-            "layers": [{"name": "conv", "kind": "CaskConvolution", "precision": model.precision}],
-            "layers_missing": "",
-        }
-        for model in kit.models
-    ]
-    machine = {"board": "NVIDIA Jetson Orin Nano <script>alert(1)</script>", "l4t": "# R36", "system": "Linux aarch64"}
-    gpu = {"name": "Orin", "compute_capability": "8.7", "cuda": "12.6", "driver": "12.6"}
-    settings = {"workspace_mib": 512, "level": 3, "smallest": 1, "tuned": 1, "largest": 8, "seconds": 10}
-    return {
-        "schema": 1,
-        "kit_sha256": kit.sha256,
-        "manifest_sha256": "cd" * 32,
-        "device": kit.device,
-        "created": "2026-01-02T03:04:05+00:00",
-        "machine": {**machine, **gpu, "python": "3.10.12", "power_mode": "25W"},
-        "temperature_c": {"before": 41.5, "after": None},
-        "tensorrt": "10.3.0",
-        "way": "module",
-        "settings": settings,
-        "engines": engines,
-    }
+def folder(jetson_once: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(jetson_once, tmp_path / "jetson"))
 
 
 def imported(folder: Path, result: object, *more: str) -> Result:
@@ -110,6 +45,9 @@ def test_a_good_result_becomes_part_of_the_folder(folder: Path) -> None:
     assert "| Power mode | 25W |" in report
     assert "The TensorRT engine:" not in report
     assert report.count("Accuracy of the engines: on the board only") == 1
+    assert "| ESTIMATE, never measured |" in report
+    assert "| measured on the board | 2 ms | 1.99 ms to 2.01 ms | TensorRT 10.3.0 engine; 95% interval" in report
+    assert "- Latency of the exported file: not measured" not in report
     assert "<script>" not in report + (folder / "report.html").read_text().split("On the board", 1)[1]
     assert json.loads((folder / "report.json").read_text())["board"]["tensorrt_version"] == "10.3.0"
     # The folder verifies itself from now on, and a second import changes nothing.
@@ -117,6 +55,29 @@ def test_a_good_result_becomes_part_of_the_folder(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert run("verify", str(folder), "--import", str(folder / "board_result.json")).exit_code == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_card_says_what_the_board_measured_and_keeps_what_the_owner_said(tmp_path: Path) -> None:
+    details = 'name = "Gate"\nlicense = "mit"\nlimits = "Not verified: An estimate, never measured."\n'
+    (tmp_path / "card.toml").write_text(details)
+    arguments = ("--device", "jetson", "--max-macs", "1M", "--card", str(tmp_path / "card.toml"))
+    assert run(*arguments, "--out", str(tmp_path / "out")).exit_code == 0
+    folder = tmp_path / "out" / "jetson"
+    before = (folder / "MODEL_CARD.md").read_text()
+    assert "an estimate, never measured.\n" in before
+    assert imported(folder, result_of(folder)).exit_code == 0
+    after = (folder / "MODEL_CARD.md").read_text()
+    measured = (
+        "One image took 2 ms (1.99 ms to 2.01 ms) by an engine of TensorRT 10.3.0 on the board (NVIDIA Jetson Orin"
+    )
+    assert measured in after
+    assert "an estimate, never measured." not in after
+    assert "The TensorRT engine:" not in after
+    assert "- Not verified: Accuracy of the engines: on the board only the logits" in after
+    assert "- Not verified: An estimate, never measured.\n" in after
+    assert after.split("\n\n## Metrics")[0] == before.split("\n\n## Metrics")[0]
+    assert after.splitlines()[-1] == before.splitlines()[-1]
+    assert run("verify", str(folder)).exit_code == 0
 
 
 def test_the_json_names_engines_and_budgets(folder: Path) -> None:
@@ -197,6 +158,14 @@ def test_a_latency_does_not_outlive_its_result(folder: Path) -> None:
     assert imported(folder, result).exit_code == 5
     budget = read_manifest(folder).shipment.budgets[0]
     assert (budget.value, budget.verdict) == (None, "cannot tell")
+    limits = 'schema = 1\n[[budget]]\nname = "b"\nfolder = "jetson"\nprecision = "int8"\nmax_latency = "5ms"\n'
+    (folder.parent / "budgets.toml").write_text(limits)
+    done = run("--json", "check", str(folder.parent / "budgets.toml"))
+    assert "not measured: its engine was timed with batch 8 only, not with one image" in done.stdout
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "an estimate, never measured." in card
+    assert "Not verified: On the board: model.int8.onnx was timed with batches of 8, not of one." in card
+    assert "Not verified: Latency of the exported file: not measured, because" in card
     assert "model.int8.onnx was timed with batches of 8, not of one" in (folder / "report.md").read_text()
     assert imported(folder, result_of(folder)).exit_code == 0
 
@@ -210,10 +179,14 @@ def test_an_edited_report_is_not_taken_over(folder: Path) -> None:
 
 
 def test_an_interrupted_import_is_done_again(folder: Path) -> None:
-    shipped = (folder / "manifest.json").read_bytes()
+    shipped, card = (folder / "manifest.json").read_bytes(), (folder / "MODEL_CARD.md").read_bytes()
     assert imported(folder, result_of(folder)).exit_code == 0
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
     (folder / "manifest.json").write_bytes(shipped)  # the last file that is written
+    assert imported(folder, result_of(folder)).exit_code == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+    (folder / "manifest.json").write_bytes(shipped)
+    (folder / "MODEL_CARD.md").write_bytes(card)  # the second file that is written
     assert imported(folder, result_of(folder)).exit_code == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
 
@@ -266,6 +239,18 @@ def set_in(*keys: Any, value: object) -> Edit:
         (set_in("schema", value=2), "has schema 2, this version reads 1"),
         (set_in("surprise", value=1), "surprise"),
         (set_in("tensorrt", value="10.3\n# forged"), "tensorrt"),
+        (
+            set_in("tensorrt", value="8.1.1"),
+            "which cannot be: TensorRT 8.1 is too old; this script knows 8.2 and later",
+        ),
+        (set_in("tensorrt", value="8.2.1"), "the model has opset 17, but TensorRT 8.2 reads at most 13"),
+        (set_in("tensorrt", value="10"), "TensorRT version '10' is not understood"),
+        (set_in("created", value="2026-13-45T03:04:05+00:00"), "made at 2026-13-45T03:04:05+00:00, which is no date"),
+        (set_in("device", value="jetson-nano"), "is of device 'jetson-nano', this folder is for 'jetson-orin-nano'"),
+        (
+            set_in("machine", "compute_capability", value="9.0"),
+            "of compute capability 9.0, Jetson Orin Nano 8 GB (Super) has 8.7; make the result on the device",
+        ),
     ],
 )
 def test_what_is_refused_leaves_the_folder_alone(folder: Path, edit: Edit, complaint: str) -> None:
@@ -275,9 +260,16 @@ def test_what_is_refused_leaves_the_folder_alone(folder: Path, edit: Edit, compl
     done = imported(folder, result)
     assert done.exit_code == 1, done.stdout
     assert complaint in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
     assert "mend the file" not in done.stderr, "nobody should edit a result"
     assert "correct the key" not in done.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_gpu_that_states_no_capability_is_taken(folder: Path) -> None:
+    result = result_of(folder)
+    result["machine"]["compute_capability"] = None
+    assert imported(folder, result).exit_code == 0
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])

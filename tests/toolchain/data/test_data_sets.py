@@ -186,8 +186,13 @@ def test_bad_folders_are_named(tmp_path: Path) -> None:
 def test_cifar_folders_that_hold_no_cifar_are_named(tmp_path: Path) -> None:
     with pytest.raises(FednasError, match=r"data folder .*no does not exist"):
         load(f"cifar10:{tmp_path / 'no'}")
-    for name in ("cifar10", "cifar100"):
-        with pytest.raises(FednasError, match=f"does not hold {name} in torchvision's layout.*; unpack the official"):
+    for name, inside in (("cifar10", "cifar-10-batches-py"), ("cifar100", "cifar-100-python")):
+        does_not = f"folder {tmp_path} does not hold {name} in torchvision's layout: "
+        then = f", and nothing is downloaded; unpack the official python archive of {name} there$"
+        with pytest.raises(FednasError, match=f"{does_not}{tmp_path / inside} is not there{then}"):
+            load(f"{name}:{tmp_path}")
+        (tmp_path / inside).mkdir()
+        with pytest.raises(FednasError, match=f"{does_not}files of {tmp_path / inside} are missing or damaged{then}"):
             load(f"{name}:{tmp_path}")
 
 

@@ -83,6 +83,12 @@ def test_seconds_that_are_none_are_refused(name: str, seconds: float, tiny_space
         plan_for(name, tiny_space, seconds=seconds)
 
 
+def test_a_batch_that_no_board_holds_is_refused(tiny_space: SearchSpace) -> None:
+    assert plan_for("exhaustive", tiny_space, batch=1000)
+    with pytest.raises(FednasError, match=r"--batch is 100000000: one tensor .* take [\d,.]+ GiB; give \d+ or fewer"):
+        plan_for("exhaustive", tiny_space, batch=100_000_000)
+
+
 def test_readings_of_other_groups_passes_or_visits_are_of_another_job(tiny_space: SearchSpace) -> None:
     job = MeasuringJob(
         device="cpu",

@@ -25,7 +25,8 @@ def source(images: int) -> Source:
     labelled = LabelledImages(noise, np.arange(images) % CLASSES)
     own = Preprocessing(channels=1, height=4, width=4, value_range_max=1.0, mean=(0.0,), std=(1.0,))
     data = ImageData("noise", tuple("abcd"), own, labelled, labelled, labelled)
-    return cast("Source", SimpleNamespace(data=data, header=SimpleNamespace(training=None), strange_statistics=""))
+    header = SimpleNamespace(training=None)
+    return cast("Source", SimpleNamespace(data=data, header=header, strange_statistics="", seen_test_images=0))
 
 
 def logits(images: int, right: int) -> np.ndarray[Any, np.dtype[np.float32]]:

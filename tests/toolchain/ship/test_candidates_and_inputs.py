@@ -120,12 +120,12 @@ def test_the_first_lie_around_the_budget_and_the_next_where_readings_put_it(
         ((0.3, 0.4, 0.51), "3 measured. Their predictions", "round after round. The fittest that meets"),
         (
             (0.3, None, 0.51),
-            "1 of 3 not measured and left out: busy",
+            "1 of 3 not measured and left out: busy. Their predictions lie within",
             "1 could not be measured (busy) and dropped",
         ),
         (
             (None,) * 3,
-            "NOT compared: none of 3 was measured: busy",
+            "NOT compared: none of 3 was measured: busy. Their predictions lie within",
             "They were not compared by measurement, because busy.",
         ),
     ],

@@ -155,6 +155,9 @@ def test_a_latency_budget_is_judged_on_the_engine(
     report = (tmp_path / "jetson" / "report.md").read_text()
     assert "engine 0.5 ms measured" in report.splitlines()[2]
     assert "The TensorRT engine:" not in report
+    assert "| measured on the exporting machine | 0.5 ms | 0.5 ms to 0.5 ms | TensorRT 10.3 engine; 95%" in report
+    card = (tmp_path / "jetson" / "MODEL_CARD.md").read_text()
+    assert "One image took 0.5 ms (0.5 ms to 0.5 ms) by an engine of TensorRT 10.3 on the machine that exp" in card
     assert verify_folder(tmp_path / "jetson").passed
 
 
@@ -259,6 +262,19 @@ def test_other_devices_are_shipped_all_the_same(monkeypatch: pytest.MonkeyPatch,
     assert read_manifest(tmp_path / "jetson").status == "rejected"
     assert read_manifest(tmp_path / "raspberry-pi-5").status == "verified"
     assert "1 verified, 1 rejected" in (tmp_path / "index.md").read_text()
+
+
+@pytest.mark.parametrize(("tensorrt", "capability"), [(False, None), (True, "9.0")])
+def test_engine_options_are_said_to_come_to_nothing_where_no_engine_is_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tensorrt: bool, capability: str | None
+) -> None:
+    machine(monkeypatch, tensorrt=tensorrt, capability=capability)
+    options = ["--workspace", "1GiB", "--timing-caches", str(tmp_path / "timings")]
+    arguments = ["--device", "jetson", "--device", "cpu", "--max-macs", "1M", "--profile-seconds", "0"]
+    done = CliRunner().invoke(app, [*arguments, *options, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0
+    assert "warning: --workspace, --timing-caches: without effect, since no engine is built on this" in done.stderr
+    assert not (tmp_path / "timings").exists()
 
 
 @pytest.mark.parametrize("batches", ["1,2", "1,b,3", "4,2,8", "0,1,1", "-1,1,1"])

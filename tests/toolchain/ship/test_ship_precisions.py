@@ -114,6 +114,8 @@ def test_a_folder_of_before_these_fields_is_still_read_and_verified(three: Path,
     document: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     others = {model["file"] for model in document["models"][1:]}
     document["models"] = document["models"][:1]
+    for file in others:
+        (folder / file).unlink()
     for name in ("census", "kept_fp32", "calibration", "measured", "input_type"):
         del document["models"][0][name]
     del document["models"][0]["evidence"]["drop"]
@@ -167,6 +169,11 @@ def test_without_data_fp16_is_made_from_random_inputs_and_says_so(tmp_path: Path
     assert manifest.status == "unverified"
     assert manifest.models[1].calibration is not None
     assert manifest.models[1].calibration.source == "random inputs"
+    report = (tmp_path / "jetson" / "report.md").read_text()
+    assert "Whether they overflow was judged by the values measured on random inputs, not on images." in report
+    assert "calibration images" not in report
+    gaps = report.partition("## Not verified")[2]
+    assert "fp16: whether half precision overflows was judged on random inputs only, not on images." in gaps
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -12,6 +13,9 @@ from typer.testing import CliRunner, Result
 
 from fednas.export import read_manifest
 from fednas.toolchain.cli import app
+from fednas.toolchain.embedded import embedded_space_path
+from fednas.toolchain.space import load_space
+from fednas.toolchain.supernet import ElasticSupernet, SupernetHeader, save_supernet
 
 
 def run(*arguments: str) -> Result:
@@ -52,6 +56,85 @@ def test_the_document_has_the_warnings(tmp_path: Path) -> None:
     (warning,) = device["warnings"]
     assert warning.startswith("Data: after the supernet's normalisation its pixels have mean -0.")
     assert f"warning: jetson: {warning}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "advice"), [((), "give --data"), (("--no-recalibrate",), "give --data and leave out --no-recalibrate")]
+)
+def test_batch_norms_that_fit_no_subnet_and_that_nothing_checks_are_said(
+    tmp_path: Path, more: tuple[str, ...], advice: str
+) -> None:
+    arguments = ("--device", "jetson", "--data", "none", "--max-macs", "5M", "--json", "--out", str(tmp_path), *more)
+    result = run(*arguments)
+    warning = (
+        "Batch norms: they are as the supernet has them, not recalibrated for this subnet, so its predictions may be "
+        f"useless; {advice}"
+    )
+    assert json.loads(result.stdout)["devices"][0]["warnings"] == [warning]
+    assert f"warning: jetson: {warning}\n" in result.stderr
+    assert f"- {warning}\n" in (tmp_path / "jetson" / "report.md").read_text().partition("## Not verified")[2]
+
+
+def test_a_supernet_without_batch_norms_needs_none_recalibrated(tmp_path: Path) -> None:
+    space = msgspec.structs.replace(load_space(embedded_space_path()), normalization="none")
+    header = SupernetHeader(space=space, dataset="digits", class_names=tuple("0123456789"))
+    save_supernet(tmp_path / "net.safetensors", ElasticSupernet(space), header)
+    arguments = ("--supernet", str(tmp_path / "net.safetensors"), "--data", "none", "--max-macs", "1M")
+    result = run("--device", "jetson", *arguments, "--out", str(tmp_path / "out"))
+    assert (result.exit_code, "Batch norms" in result.stderr) == (0, False), result.stderr
+
+
+def test_test_images_that_were_trained_on_are_counted(tmp_path: Path) -> None:
+    digits = load_digits()
+    images, labels = digits.images.astype(np.uint8), digits.target
+    # The first 297 of the test images are the last of the training images, which are trained on or held out.
+    part = slice(1103, 1600)
+    np.savez(tmp_path / "d.npz", x_train=images[:1400], y_train=labels[:1400], x_test=images[part], y_test=labels[part])
+    arguments = ("--device", "jetson", "--max-macs", "1M", "--data", f"npz:{tmp_path / 'd.npz'}", "--json")
+    result = run(*arguments, "--out", str(tmp_path / "out"))
+    (warning,) = json.loads(result.stdout)["devices"][0]["warnings"]
+    assert warning == (
+        "Data: 297 of 497 test images are also among the training or validation images: the accuracy is not that of "
+        "unseen images"
+    )
+    assert f"warning: jetson: {warning}" in result.stderr
+    assert warning in (tmp_path / "out" / "jetson" / "report.md").read_text().partition("## Not verified")[2]
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1"])
+def test_seconds_that_cannot_be_are_refused_by_their_own_name(tmp_path: Path, seconds: str) -> None:
+    result = run("--device", "cpu", "--profile-seconds", seconds, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "--profile-seconds" in result.stderr
+    assert seconds in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ("--device", "jetson", "--precision", "int8", "--fp16-io"),
+            "--fp16-io is for the fp16 file, and --precision asks for none; add fp16 to --precision, or leave it out",
+        ),
+        (
+            ("--device", "cpu", "--device", "raspberry-pi-4", "--optimization-level", "3", "--engine-batches", "1,1,1"),
+            "--optimization-level, --engine-batches: for TensorRT engines, and no --device runs any; "
+            "leave it out, or add a device such as jetson",
+        ),
+        (("--device", "cpu", "--workspace", "1GiB"), "--workspace: for TensorRT engines, and no --device runs any"),
+        (("--device", "cpu", "--timing-caches", "t"), "--timing-caches: for TensorRT engines, and no --device runs"),
+    ],
+)
+def test_options_without_effect_are_wrong_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments, "--json")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith(f"fednas-export: {line}")
+    assert json.loads(result.stdout)["error"]["exit_code"] == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

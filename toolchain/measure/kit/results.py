@@ -34,6 +34,8 @@ from fednas.toolchain.measure.sittings import Sitting, all_conditions
 
 LARGEST_RESULTS = 256 * 2**20
 """Bytes, packed or unpacked."""
+LONGER = 1.05
+"""Beside a second of grace: a GPU has a clock of its own."""
 SHORTEST_MS = 1e-7
 """A tenth of a tick of the fastest clocks."""
 LEAST_ROUNDS = {"onnxruntime": 9, "tensorrt": 9, "trtexec": 5}
@@ -92,6 +94,7 @@ def _check_readings(results: Results, what: str) -> None:
         if not _possible(latency_ms, elapsed_s, last.get(group, 0.0)):
             _refuse(what, f"hold an impossible time: {latency_ms} ms (reading {number})")
         last[group] = elapsed_s
+    _check_sums(results, last, what)
     counts = Counter((reading.group, reading.candidate) for reading in results.readings)
     _check_counts(counts, candidates, passes, what)
     times = Counter(reading.candidate for reading in results.readings)
@@ -109,6 +112,16 @@ def _possible(latency_ms: float, elapsed_s: float, before_s: float) -> bool:
     """Whether a reading may end then, the one before having ended at ``before_s``; no infinity and no NaN may."""
     # A second of grace: a GPU has a clock of its own.
     return before_s <= elapsed_s <= LARGEST and SHORTEST_MS <= latency_ms <= 1e3 * (elapsed_s + 1.0)
+
+
+def _check_sums(results: Results, last: dict[int, float], what: str) -> None:
+    """Readings follow each other: together they cannot take longer than their group did."""
+    sums: dict[int, float] = {}
+    for reading in results.readings:
+        sums[reading.group] = sums.get(reading.group, 0.0) + reading.latency_ms / 1e3
+    for group, seconds in sums.items():
+        if seconds > LONGER * last[group] + 1.0:
+            _refuse(what, f"hold readings of {seconds:.3g} s in a group that took {last[group]:.3g} s")
 
 
 def _check_counts(counts: dict[tuple[int, int], int], candidates: int, passes: int, what: str) -> None:

@@ -90,6 +90,10 @@ def drop_candidate(number: int) -> Change:
     return lambda d: d.update(readings=[r for r in d["readings"] if r[1] != number])
 
 
+def slow_down(latency_ms: float) -> Change:
+    return lambda d: d.update(readings=[[*r[:2], latency_ms, *r[3:]] for r in d["readings"]])
+
+
 def keep_of_each_pass(count: int) -> Change:
     """Only the first readings of each candidate in each group."""
 
@@ -110,6 +114,7 @@ def keep_of_each_pass(count: int) -> Change:
         (set_key("readings", 3, 2, to=0), "hold an impossible time: 0.0 ms"),
         (set_key("readings", 3, 2, to=1e9), "hold an impossible time: 1000000000.0 ms"),
         (set_key("readings", 3, 3, to=-5.0), "hold an impossible time"),
+        (slow_down(900.0), r"hold readings of \S+ s in a group that took \S+ s"),
         (set_key("readings", -1, 3, to=0.0), "hold an impossible time"),
         (set_key("readings", 3, 1, to=99), r"name a candidate or group that the job has not got \(reading 4\)"),
         (set_key("readings", 3, 1, to=-1), "name a candidate or group that the job has not got"),
