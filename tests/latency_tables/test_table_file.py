@@ -161,9 +161,7 @@ def test_a_network_outside_its_own_percentiles_is_refused() -> None:
     kept = network("held-out", (0, 1, 2), 6.0, 6.0)
     document = json.loads(make_table(networks=(kept,)).to_json())
     document["networks"][0]["median_ms"] = 9.0
-    with pytest.raises(
-        FednasError, match=r"held-out network of 9\.0 ms: p10_ms <= median_ms <= p90_ms does not hold"
-    ):
+    with pytest.raises(FednasError, match=r"held-out network of 9\.0 ms: p10_ms <= median_ms <= p90_ms does not hold"):
         table_from_json(json.dumps(document), "table")
 
 
