@@ -52,7 +52,8 @@ def test_show_json_is_the_table(profiled: tuple[Path, str]) -> None:
 
 def test_lint_ends_with_1_on_errors_only(profiled: tuple[Path, str], tmp_path: Path) -> None:
     document = json.loads(profiled[0].read_text())
-    document["report"] |= {"repeatability_mape": 0.2, "interval_coverage": 1.0}
+    document["report"]["repeatability_mape"] = 0.2
+    document["interval"]["coverage"] = 0.1  # whatever share of these few networks lies inside, it is enough
     path = tmp_path / "table.json"
     path.write_text(json.dumps(document))
     code, out, _ = run("table", "lint", path)
